@@ -1,0 +1,365 @@
+"""configs/*.json -> one strict, frozen Recipe: load, override, check, save, and its JSON schema.
+
+Class defaults are the settings that the shipped recipes were run with. An unknown key is an error that suggests the
+nearest known one; nothing is converted silently (a string is not a number).
+"""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+
+from rayplay.errors import RecipeError
+from rayplay.records import Json, digest
+
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+LevelName = Literal["L0", "L1", "L2", "L3", "L4"]
+
+
+class Section(BaseModel):
+    """A part of a recipe: frozen, strict, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Model(Section):
+    """Which model to teach, and how to load it."""
+
+    name: str = Field(description="'smollm2-135m-instruct', a hub id, or a local folder")
+    revision: str | None = None
+    trust_remote_code: bool = False
+    torch_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device_map: Literal["auto", "cpu", "cuda"] = "auto"
+    dialect: str = Field("auto", description="a row of rayplay.dialects, a vLLM tool parser's name, or 'auto'")
+    max_length: PositiveInt = Field(2048, description="tokens of one episode, prompt included")
+
+
+class DataSource(Section):
+    """One source of tasks and demonstrations; `source` is a row of the table in rayplay.data."""
+
+    source: str
+    path: str | None = Field(None, description="file, folder or hub id; none for sources that generate")
+    weight: PositiveFloat = 1.0
+    kinds: dict[str, float] | None = Field(None, description="templates only: weight of each kind of request")
+    options: Json = Field(default_factory=dict, description="further settings that this source takes")
+
+
+class Data(Section):
+    """Where tasks and demonstrations come from, and how many."""
+
+    sources: tuple[DataSource, ...] = (DataSource(source="templates"),)
+    train_tasks: PositiveInt = 400
+    held_out_tasks: PositiveInt = 60
+    max_rows: PositiveInt | None = Field(None, description="read at most this many rows of each source")
+    split_by: Literal["row", "tool", "template"] = "row"
+
+
+class ToolFunction(Section):
+    """A tool's JSON definition; the implementation is found by its name among the tools of tools/."""
+
+    name: str
+    description: str = ""
+    type: Literal["function"] = "function"
+    parameters: Json = Field(default_factory=lambda: {"type": "object", "properties": {}})
+
+
+class McpServer(Section):
+    """How to reach one MCP server: a command that speaks over stdio, or a URL."""
+
+    command: str | None = None
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = Field(default_factory=dict)
+    url: str | None = None
+    allow: tuple[str, ...] | None = Field(None, description="names of tools to take; none = all")
+    deadline_s: PositiveFloat = 20.0
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "McpServer":
+        if (self.command is None) == (self.url is None):
+            raise ValueError("give either command or url")
+        return self
+
+
+class McpTools(Section):
+    """All tools of one MCP server."""
+
+    mcp: McpServer
+
+
+def _kind_of_tool(value: Any) -> str:
+    if isinstance(value, dict | BaseModel):
+        return "mcp_server" if isinstance(value, McpTools) or "mcp" in value else "function"
+    return "tool_name"
+
+
+ToolEntry = Annotated[
+    Annotated[str, Tag("tool_name")]
+    | Annotated[ToolFunction, Tag("function")]
+    | Annotated[McpTools, Tag("mcp_server")],
+    Discriminator(_kind_of_tool),
+]
+_TAGS = ("tool_name", "function", "mcp_server")
+
+
+class Rollout(Section):
+    """How episodes are sampled."""
+
+    num_workers: PositiveInt = 1
+    cpus_per_worker: PositiveFloat | None = Field(None, description="none: all cores shared by the workers")
+    gpus_per_worker: Annotated[float, Field(ge=0)] = 0
+    tasks_per_round: PositiveInt = 64
+    samples_per_task: PositiveInt = 6
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_turns: PositiveInt = 4
+    max_calls: PositiveInt = 6
+    max_new_tokens: PositiveInt = Field(96, description="tokens of one assistant message")
+    max_in_flight: PositiveInt = Field(64, description="episodes at once on one worker")
+    episode_deadline_s: PositiveFloat = 120.0
+    generation_deadline_s: PositiveFloat = 90.0
+    start_deadline_s: PositiveFloat = 300.0
+    gpu_memory_utilization: Fraction = 0.8
+    kv_cache_gib: PositiveInt = 1
+    staleness: NonNegativeInt = Field(0, description="rounds that sampling may run ahead of training")
+    logprobs: bool = False
+    num_tool_actors: PositiveInt = 1
+    attempts: PositiveInt = Field(3, description="times a group is handed out before it is quarantined")
+
+
+class Pairs(Section):
+    """How scored siblings become preference pairs."""
+
+    strategy: Literal["first_divergence", "best_vs_worst", "above_margin", "trajectory"] = "first_divergence"
+    min_margin: PositiveFloat = 0.2
+    max_per_task: PositiveInt = 2
+    balance_reasons: bool = False
+    demonstration_for_dead_groups: bool = False
+
+
+class Lora(Section):
+    """Low-rank adapters (Hu et al. 2021)."""
+
+    r: PositiveInt = 16
+    alpha: PositiveInt = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: str | tuple[str, ...] = "all-linear"
+    use_rslora: bool = False
+    use_dora: bool = False
+
+
+class Optimisation(Section):
+    """One training phase: how long, how fast, how many rows a step."""
+
+    learning_rate: PositiveFloat = 1e-3
+    num_epochs: PositiveFloat = 1.0
+    max_steps: PositiveInt | None = None
+    batch_size: PositiveInt = Field(16, description="rows (pairs for dpo) of one optimizer step, over all workers")
+    warmup_ratio: Fraction = 0.1
+    scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: PositiveFloat = 1.0
+
+
+class WarmStart(Optimisation):
+    """SFT on demonstrations before the first round."""
+
+    demonstrations: PositiveInt = 360
+
+
+class Training(Optimisation):
+    """What happens to the pairs. `method` sft stops after the warm start's kind of training."""
+
+    method: Literal["sft", "dpo", "kto", "grpo", "teacher_mode"] = "dpo"
+    rounds: PositiveInt = 1
+    warm_start: WarmStart | None = None
+    use_lora: bool = True
+    lora: Lora = Lora()
+    beta: PositiveFloat = 0.1
+    loss_type: tuple[str, ...] = ("sigmoid",)
+    loss_weights: tuple[float, ...] | None = None
+    tree_packing: bool = True
+    max_unique_tokens: PositiveInt = Field(4096, description="unique tokens of one forward pass")
+    gradient_checkpointing: bool = False
+    num_workers: PositiveInt = 1
+    cpus_per_worker: PositiveFloat | None = None
+    gpus_per_worker: Annotated[float, Field(ge=0)] = 0
+    max_failures: NonNegativeInt = 1
+    checkpoint_every: PositiveInt | None = Field(None, description="optimizer steps between checkpoints")
+
+    @model_validator(mode="after")
+    def _weights_match(self) -> "Training":
+        if self.loss_weights is not None and len(self.loss_weights) != len(self.loss_type):
+            raise ValueError(f"loss_weights has {len(self.loss_weights)} entries, loss_type {len(self.loss_type)}")
+        return self
+
+
+class Evaluation(Section):
+    """Held-out evaluation: greedy, the same tasks at every stage."""
+
+    every: NonNegativeInt = Field(1, description="rounds between evaluations; 0 = only before and after")
+    transcripts: NonNegativeInt = 5
+    bfcl: tuple[str, ...] = ()
+    bfcl_limit: PositiveInt = 50
+
+
+class SandboxSettings(Section):
+    """What a tool call may do, and which isolation level must be proven before the run starts."""
+
+    require: LevelName = "L2"
+    deadline_s: PositiveFloat = 5.0
+    memory_mb: PositiveInt = 512
+    output_bytes: PositiveInt = 65536
+    allow: tuple[Literal["network", "files"], ...] = ()
+
+
+class Resources(Section):
+    """Where to run. Without an address a local Ray is started, and ended."""
+
+    address: str | None = None
+    num_cpus: PositiveInt | None = None
+    num_gpus: NonNegativeInt | None = None
+    object_store_mb: PositiveInt = 512
+    start_deadline_s: PositiveFloat = 180.0
+
+
+class Recipe(Section):
+    """Everything that a run depends on."""
+
+    about: str = ""
+    seed: int = 0
+    model: Model
+    data: Data = Data()
+    tools: tuple[ToolEntry, ...] = ()
+    rollout: Rollout = Rollout()
+    rewards: dict[str, float] = Field(
+        default_factory=lambda: {"format": 0.1, "tool_choice": 0.2, "arguments": 0.2, "execution": 0.1, "answer": 0.4}
+    )
+    pairs: Pairs = Pairs()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    sandbox: SandboxSettings = SandboxSettings()
+    resources: Resources = Resources()
+
+    def hash(self) -> str:
+        """Digest of everything that results depend on; where it runs and what it says about itself do not count."""
+        content = self.model_dump(mode="json", exclude={"about", "resources"})
+        return digest(content, 16)
+
+
+def load_recipe(path: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Read a recipe and apply `a.b=c` overrides.
+
+    Raises:
+        RecipeError: The file is missing or no JSON object, a key is unknown, or a value has the wrong type.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot read the recipe: {error}; the shipped ones are in configs/") from error
+    return parse_recipe(text, str(path), overrides)
+
+
+def parse_recipe(text: str, where: str, overrides: tuple[str, ...] = ()) -> Recipe:
+    """`load_recipe` for a recipe that is already text; `where` names it in messages."""
+    try:
+        content = json.loads(text, object_pairs_hook=lambda pairs: _no_duplicates(pairs, where))
+    except json.JSONDecodeError as error:
+        raise RecipeError(f"{where}: line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise RecipeError(f"{where}: nested too deeply for a recipe") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{where}: a recipe is a JSON object, this is a {type(content).__name__}")
+    for override in overrides:
+        _apply_override(content, override)
+    try:
+        return Recipe.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {_explain(error, content)}") from error
+
+
+def save_recipe(recipe: Recipe) -> str:
+    """The resolved recipe as JSON text; loading it again gives an equal recipe."""
+    return recipe.model_dump_json(indent=2)
+
+
+def recipe_schema() -> Json:
+    """JSON schema of recipes, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]], where: str) -> Json:
+    keys = [key for key, _ in pairs]
+    doubled = next((key for key in keys if keys.count(key) > 1), None)
+    if doubled is not None:
+        raise RecipeError(f"{where}: the key {doubled!r} stands twice in one object; keep one")
+    return dict(pairs)
+
+
+def _apply_override(content: Json, override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"--set {override!r}: write it as section.key=value, for example training.learning_rate=1e-5")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    *parents, last = key.strip().split(".")
+    node: Any = content
+    for parent in parents:
+        node = node[int(parent)] if isinstance(node, list) and parent.isdigit() else _child(node, parent, override)
+    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
+        node[int(last)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise RecipeError(f"--set {override!r}: {last!r} is not inside an object")
+
+
+def _child(node: Any, key: str, override: str) -> Any:
+    if not isinstance(node, dict):
+        raise RecipeError(f"--set {override!r}: {key!r} is not inside an object")
+    if node.get(key) is None:
+        node[key] = {}
+    return node[key]
+
+
+def _explain(error: ValidationError, content: Json) -> str:
+    """Pydantic's first error as one sentence; a misspelt key comes first, since it explains the others."""
+    errors = error.errors(include_url=False)
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    where = ".".join(str(part) for part in first["loc"] if part not in _TAGS)
+    if first["type"] == "extra_forbidden":
+        name = str(first["loc"][-1])
+        known = _known_keys(first["loc"][:-1])
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known))}"
+        return f"unknown key {where!r}; {hint}"
+    if first["type"] == "missing":
+        return f"{where!r} is missing; add it, for example {_example(where)}"
+    value = json.dumps(first.get("input"), default=str)
+    return f"{where} is {value[:80]}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Field names of the section that a pydantic location points into."""
+    sections: list[type[BaseModel]] = [Recipe]
+    for part in location:
+        inner = [_sections_in(s.model_fields[part].annotation) for s in sections if part in s.model_fields]
+        sections = [s for found in inner for s in found] or sections
+    return [name for section in sections for name in section.model_fields]
+
+
+def _sections_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        nested = [s for f in annotation.model_fields.values() for s in _sections_in(f.annotation)]
+        return [annotation, *nested] if annotation is Recipe else [annotation]
+    return [s for part in getattr(annotation, "__args__", ()) for s in _sections_in(part)]
+
+
+def _example(where: str) -> str:
+    return {"model": '"model": {"name": "smollm2-135m-instruct"}'}.get(where, f'"{where.split(".")[-1]}": ...')
