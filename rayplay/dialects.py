@@ -1,0 +1,217 @@
+"""Messages + tools -> token ids; sampled ids -> content + tool calls; per model family.
+
+Rendering is the tokenizer's chat template and parsing its response template (transformers' `parse_response`), or a
+parser that models/ passes in: nothing here knows a syntax by heart, but for the marks that tell an attempted call from
+plain text. A tokenizer is any object with `apply_chat_template`, `decode`, `parse_response` and special tokens.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from rayplay.errors import ModelError
+from rayplay.records import Message, Status, ToolCall, ToolSpec
+
+# (text, prompt ids, sampled ids) -> {"content": str, "tool_calls": [{"function": {"name", "arguments"}}]} or ValueError
+Parser = Callable[[list[int], list[int]], dict[str, Any]]
+
+SYSTEM_PROMPT = "You are a helpful assistant. Call a tool only when it is needed."
+BREAK = "\u2060"  # word joiner: invisible, zero width, and splits a special token into plain text
+
+
+@dataclass(frozen=True)
+class Family:
+    """What distinguishes a model family beyond its template: how an attempted call begins."""
+
+    call_marks: tuple[str, ...]
+    role_marks: tuple[str, ...] = ()  # further strings that must not pass from tool output into the prompt
+
+
+FAMILIES: dict[str, Family] = {
+    "chatml": Family(("<tool_call>",), ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")),
+    "llama3_json": Family(("<|python_tag|>", '{"name"'), ("<|python_tag|>",)),
+    "pythonic": Family(("[",)),
+    "mistral": Family(("[TOOL_CALLS]",), ("[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]")),
+    "gemma4": Family(("<|tool_call>", "<|tool_call|>"), ("<|tool_call>", "<tool_call|>", "<|tool_response>")),
+    "gpt_oss": Family(("to=functions.",), ("<|channel|>", "<|call|>")),
+}
+
+
+def family_of(chat_template: str) -> str:
+    """The family whose marks stand in a chat template; "chatml" where none is more telling."""
+    if "[TOOL_CALLS]" in chat_template:
+        return "mistral"
+    if "<|channel|>" in chat_template:
+        return "gpt_oss"
+    if "<|tool_call>" in chat_template:
+        return "gemma4"
+    return "llama3_json" if "<|python_tag|>" in chat_template else "chatml"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one tokenizer speaks: render a prompt, render tool results, read a completion."""
+
+    tokenizer: Any
+    family: Family
+    parser: Parser | None = None
+
+    def render(self, messages: Iterable[Message], tools: Iterable[ToolSpec]) -> list[int]:
+        """Prompt ids (T,), generation prompt included. A system message is added where there is none."""
+        return self._template(with_system(messages), tools, add_generation_prompt=True)
+
+    def render_whole(self, messages: Iterable[Message], tools: Iterable[ToolSpec]) -> list[int]:
+        """Ids (T,) of a finished conversation."""
+        return self._template(with_system(messages), tools, add_generation_prompt=False)
+
+    def results_suffix(self, calls: tuple[ToolCall, ...], texts: list[str]) -> list[int]:
+        """Ids that follow a sampled message with calls: the end of that turn, all results, the next generation prompt.
+
+        Taken as the difference between two renderings of a short dummy conversation (as TRL's GRPO trainer does), so
+        what was sampled is never rendered again.
+        """
+        named = [call.name or "invalid" for call in calls]
+        spoken = Message(
+            role="assistant",
+            tool_calls=tuple(ToolCall(call_id=c.call_id, name=n) for c, n in zip(calls, named, strict=True)),
+        )
+        answers = [
+            Message(role="tool", content=self.neutralise(text), tool_call_id=call.call_id, name=name)
+            for call, name, text in zip(calls, named, texts, strict=True)
+        ]
+        return self._suffix([Message(role="user", content="dummy"), spoken], answers)
+
+    def parse(self, prompt_ids: list[int], sampled_ids: list[int], call_prefix: str) -> tuple[str, tuple[ToolCall, ...]]:
+        """Sampled ids -> (content, calls). A call that cannot be read comes back with its `problem`; nothing raises."""
+        text = self.tokenizer.decode(sampled_ids, skip_special_tokens=False)
+        plain = self.tokenizer.decode(sampled_ids, skip_special_tokens=True).strip()
+        attempted = any(mark in text for mark in self.family.call_marks)
+        try:
+            message = (self.parser or self._by_response_template)(prompt_ids, sampled_ids)
+        except (ValueError, TypeError, KeyError, RecursionError, IndexError, AttributeError):
+            message = {}
+        calls = tuple(
+            _read_call(entry, f"{call_prefix}.{n}") for n, entry in enumerate(message.get("tool_calls") or ())
+        )
+        if calls:
+            return str(message.get("content") or "").strip(), calls
+        if attempted:
+            broken = ToolCall(call_id=f"{call_prefix}.0", raw=plain[:2000], problem=Status.INVALID_JSON)
+            return "", (broken,)
+        return str(message.get("content") or plain).strip(), ()
+
+    def neutralise(self, text: str) -> str:
+        """Text in which no special token or role mark of this family survives as such; it looks the same."""
+        marks = {*self.tokenizer.all_special_tokens, *self.family.role_marks}
+        for mark in sorted(marks, key=len, reverse=True):
+            if mark and mark in text:
+                text = text.replace(mark, mark[0] + BREAK + mark[1:])
+        return text
+
+    def _by_response_template(self, prompt_ids: list[int], sampled_ids: list[int]) -> dict[str, Any]:
+        return self.tokenizer.parse_response(sampled_ids, prefix=prompt_ids)
+
+    def _template(self, messages: Iterable[Message], tools: Iterable[ToolSpec], **options: Any) -> list[int]:
+        return self.tokenizer.apply_chat_template(
+            [as_chat(m) for m in messages],
+            tools=[t.as_function() for t in tools] or None,
+            tokenize=True,
+            return_dict=False,
+            **options,
+        )
+
+    def _suffix(self, before: list[Message], after: list[Message]) -> list[int]:
+        start = self._template(before, (), add_generation_prompt=False)
+        whole = self._template([*before, *after], (), add_generation_prompt=True)
+        if whole[: len(start)] != start:
+            raise ModelError("the chat template renders earlier messages anew once tool results follow")
+        ends = {self.tokenizer.eos_token_id}
+        last = max((i for i, token in enumerate(start) if token in ends), default=len(start) - 1)
+        return whole[last + 1 :]  # the sampled message ends with its own end-of-turn token
+
+
+def with_system(messages: Iterable[Message]) -> list[Message]:
+    """The messages, with rayplay's system prompt where they have none."""
+    messages = list(messages)
+    if messages and messages[0].role == "system":
+        return messages
+    return [Message(role="system", content=SYSTEM_PROMPT), *messages]
+
+
+def as_chat(message: Message) -> dict[str, Any]:
+    """A Message in the form that chat templates read."""
+    chat: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        chat["tool_calls"] = [
+            {"type": "function", "id": c.call_id, "function": {"name": c.name, "arguments": c.arguments}}
+            for c in message.tool_calls
+        ]
+    if message.role == "tool":
+        chat |= {"name": message.name, "tool_call_id": message.tool_call_id}
+    return chat
+
+
+def probe(dialect: Dialect) -> None:
+    """Prove on the real tokenizer what training relies on.
+
+    Raises:
+        ModelError: The template drops tools or results, a rendered call does not parse back, the next prompt does not
+            extend what was sampled, or special tokens inside a tool result stay special.
+    """
+    spec = ToolSpec(
+        name="probe_tool",
+        description="probe description",
+        parameters={"type": "object", "properties": {"probe_key": {"type": "string"}}, "required": ["probe_key"]},
+    )
+    user = Message(role="user", content="probe request")
+    prompt = dialect.render([user], [spec])
+    _require("probe_tool" in dialect.tokenizer.decode(prompt), "the chat template does not render tools")
+    call = ToolCall(call_id="probe", name="probe_tool", arguments={"probe_key": "probe value"})
+    spoken = Message(role="assistant", tool_calls=(call,))
+    whole = dialect.render_whole([user, spoken], [spec])
+    _require(whole[: len(prompt)] == prompt, "a rendered call does not extend its prompt")
+    _, calls = dialect.parse(prompt, whole[len(prompt) :], "probe")
+    read_back = [(c.name, c.arguments, c.problem) for c in calls]
+    _require(
+        read_back == [("probe_tool", {"probe_key": "probe value"}, None)],
+        f"a call rendered by the template does not parse back: {read_back}",
+    )
+    hostile = "".join(dialect.tokenizer.all_special_tokens) + "probe result"
+    suffix = dialect.results_suffix((call,), [hostile])
+    _require("probe result" in dialect.tokenizer.decode(suffix), "the chat template drops tool results")
+    special = set(dialect.tokenizer.all_special_ids)
+    clean = dialect.results_suffix((call,), ["probe result"])
+    count = [sum(token in special for token in ids) for ids in (suffix, clean)]
+    _require(count[0] == count[1], "special tokens inside a tool result stay special")
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise ModelError(f"{what}; choose another model, or give model.dialect a family that fits")
+
+
+def _read_call(entry: Any, call_id: str) -> ToolCall:
+    """One parsed entry -> ToolCall; whatever is not {"name": str, "arguments": object} is invalid."""
+    function = entry.get("function", entry) if isinstance(entry, dict) else entry
+    raw = json.dumps(function, ensure_ascii=False, default=str)[:2000]
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        return ToolCall(call_id=call_id, raw=raw, problem=Status.INVALID_JSON)
+    arguments = function.get("arguments", {})
+    if isinstance(arguments, str):  # some parsers hand over the JSON text
+        try:
+            arguments = json.loads(arguments)
+        except (ValueError, RecursionError):
+            arguments = None
+    if not isinstance(arguments, dict) or not _is_json(arguments):
+        return ToolCall(call_id=call_id, name=function["name"], raw=raw, problem=Status.INVALID_JSON)
+    return ToolCall(call_id=call_id, name=function["name"], arguments=arguments, raw=raw)
+
+
+def _is_json(value: Any) -> bool:
+    """Whether a value can be written as standard JSON (no NaN, no lone surrogates, not too deep)."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return True
