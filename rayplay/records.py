@@ -1,4 +1,4 @@
-"""The nouns: Task, Message, ToolCall, ToolResult, Turn, Trajectory, Pair, Demonstration, Adapter.
+"""The nouns: Task, Message, ToolCall, ToolResult, Turn, Trajectory, Pair, Demonstration, Preference, Adapter.
 
 Frozen, and the same after a trip through JSON or pickle. Ids are addresses, not counters of arrival: whoever knows a
 task, a round and a sample number can name the record and derive its seed, so no result depends on which worker was first.
@@ -58,6 +58,8 @@ class ToolSpec(Record):
     deadline_s: float = 5.0
     memory_mb: int = 512
     needs: tuple[str, ...] = ()  # of "network", "files": must be allowed by the recipe
+    original_name: str = ""  # the name in the data, where it was no valid one
+    returns: Json = Field(default_factory=dict)  # JSON schema of the result, where a source declares it
 
     def as_function(self) -> Json:
         """The OpenAI-style definition that chat templates render."""
@@ -163,6 +165,21 @@ class Turn(Record):
     calls: tuple[ToolCall, ...] = ()
     results: tuple[ToolResult, ...] = ()
     finish: str = "stop"  # "stop", or "length" where the model was cut off
+
+
+class Preference(Record):
+    """Two continuations of the same messages, one better, as text: what a data set holds before tokens and masks."""
+
+    row_id: str
+    source: str
+    prompt: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    reason: str = "dataset_preference"  # a value of Reason
+    licence: str = ""
+    origin: str = ""
+    simulated: bool = False
 
 
 class Trajectory(Record):
