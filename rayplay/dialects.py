@@ -82,7 +82,7 @@ class Dialect:
         ]
         return self._suffix([Message(role="user", content="dummy"), spoken], answers)
 
-    def parse(self, prompt_ids: list[int], sampled_ids: list[int], call_prefix: str) -> tuple[str, tuple[ToolCall, ...]]:
+    def parse(self, prompt_ids: list[int], sampled_ids: list[int], address: str) -> tuple[str, tuple[ToolCall, ...]]:
         """Sampled ids -> (content, calls). A call that cannot be read comes back with its `problem`; nothing raises."""
         text = self.tokenizer.decode(sampled_ids, skip_special_tokens=False)
         plain = self.tokenizer.decode(sampled_ids, skip_special_tokens=True).strip()
@@ -91,13 +91,11 @@ class Dialect:
             message = (self.parser or self._by_response_template)(prompt_ids, sampled_ids)
         except (ValueError, TypeError, KeyError, RecursionError, IndexError, AttributeError):
             message = {}
-        calls = tuple(
-            _read_call(entry, f"{call_prefix}.{n}") for n, entry in enumerate(message.get("tool_calls") or ())
-        )
+        calls = tuple(_read_call(entry, f"{address}.{n}") for n, entry in enumerate(message.get("tool_calls") or ()))
         if calls:
             return str(message.get("content") or "").strip(), calls
         if attempted:
-            broken = ToolCall(call_id=f"{call_prefix}.0", raw=plain[:2000], problem=Status.INVALID_JSON)
+            broken = ToolCall(call_id=f"{address}.0", raw=plain[:2000], problem=Status.INVALID_JSON)
             return "", (broken,)
         return str(message.get("content") or plain).strip(), ()
 

@@ -1,0 +1,200 @@
+"""Scored siblings -> Pairs, each with the reason why its rejected side is worse.
+
+A group is all samples of one task in one round. Samples that ended through our fault (`unavailable`), that were cut by
+the clock, or whose prompt did not fit, teach nothing and are left out.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from rayplay.records import Pair, Reason, Row, Status, StopReason, Trajectory, Turn, digest
+from rayplay.rewards import UNREADABLE
+
+UNUSABLE = (StopReason.UNAVAILABLE, StopReason.TIME_LIMIT, StopReason.PROMPT_TOO_LONG)
+
+Candidate = tuple[Trajectory, Trajectory]  # (chosen, rejected)
+Strategy = Callable[[Sequence[Trajectory], float], list[Candidate]]
+
+
+def usable(trajectory: Trajectory) -> bool:
+    """Whether an episode may become training data."""
+    return trajectory.stop_reason not in UNUSABLE and bool(trajectory.turns)
+
+
+def best_vs_rest(group: Sequence[Trajectory], min_margin: float) -> list[Candidate]:
+    """The best sample against every one worse by the margin, worst first."""
+    ranked = _ranked(group)
+    return [(ranked[0], t) for t in reversed(ranked) if ranked[0].reward - t.reward >= min_margin]
+
+
+def best_vs_worst(group: Sequence[Trajectory], min_margin: float) -> list[Candidate]:
+    """The best sample against the worst."""
+    return best_vs_rest(group, min_margin)[:1]
+
+
+def above_margin(group: Sequence[Trajectory], min_margin: float) -> list[Candidate]:
+    """Every two samples that differ by the margin, the widest margin first."""
+    ranked = _ranked(group)
+    both = [(a, b) for i, a in enumerate(ranked) for b in ranked[i + 1 :] if a.reward - b.reward >= min_margin]
+    return sorted(both, key=lambda pair: pair[1].reward - pair[0].reward)
+
+
+# strategy -> (which siblings to compare, whether a pair is one decision or the whole rest of the trajectory)
+STRATEGIES: dict[str, tuple[Strategy, bool]] = {
+    "first_divergence": (best_vs_rest, True),
+    "best_vs_worst": (best_vs_worst, True),
+    "above_margin": (above_margin, True),
+    "trajectory": (best_vs_rest, False),
+}
+
+
+def make_pairs(
+    group: Sequence[Trajectory], strategy: str = "first_divergence", min_margin: float = 0.2, max_per_task: int = 2
+) -> list[Pair]:
+    """Pairs of one group, independent of the order in which its samples arrived.
+
+    Reasons not seen yet in the group come first, so that two pairs of one task teach two things.
+
+    Args:
+        group: Scored samples of one task.
+        strategy: A row of STRATEGIES.
+        min_margin: Least difference of reward between chosen and rejected.
+        max_per_task: At most this many pairs.
+    """
+    compare, one_decision = STRATEGIES[strategy]
+    candidates = [t for t in group if usable(t)]
+    if len(candidates) < 2:
+        return []
+    found: dict[str, Pair] = {}
+    for chosen, rejected in compare(candidates, min_margin):
+        pair = pair_at_divergence(chosen, rejected, one_decision=one_decision)
+        if pair is not None:
+            found.setdefault(pair.pair_id, pair)
+    seen: Counter[Reason] = Counter()
+    ordered = []
+    for pair in found.values():
+        ordered.append((seen[pair.reason], len(ordered), pair))
+        seen[pair.reason] += 1
+    return [pair for _, _, pair in sorted(ordered, key=lambda entry: entry[:2])][:max_per_task]
+
+
+def pair_at_divergence(chosen: Trajectory, rejected: Trajectory, *, one_decision: bool = True) -> Pair | None:
+    """The pair at the first assistant message that differs, over a token history that both share.
+
+    None where they never differ in a decision over the same history (equal samples, or only other white space).
+
+    Args:
+        chosen: The better sample.
+        rejected: The worse sample of the same task.
+        one_decision: End both sides with that message; else keep all that follows, tool output without loss.
+    """
+    index = _first_divergence(chosen, rejected)
+    if index is None:
+        return None
+    left, right = chosen.turns[index], rejected.turns[index]
+    if decision(left) == decision(right) and left.finish == right.finish:
+        return None
+    start = left.start
+    ends = (left.end, right.end) if one_decision else (len(chosen.token_ids), len(rejected.token_ids))
+    sides = [t.token_ids[start:end] for t, end in zip((chosen, rejected), ends, strict=True)]
+    masks = [t.sampled_mask[start:end] for t, end in zip((chosen, rejected), ends, strict=True)]
+    return Pair(
+        pair_id=digest([chosen.group, sides]),
+        task_id=chosen.task.task_id,
+        reason=reason_of(left, right, later=index > 0),
+        margin=chosen.reward - rejected.reward,
+        prompt_ids=chosen.token_ids[:start],
+        chosen_ids=sides[0],
+        rejected_ids=sides[1],
+        chosen_mask=masks[0],
+        rejected_mask=masks[1],
+        chosen_sample=chosen.sample_id,
+        rejected_sample=rejected.sample_id,
+        chosen_text=describe(left),
+        rejected_text=describe(right),
+    )
+
+
+def reason_of(chosen: Turn, rejected: Turn, *, later: bool = False) -> Reason:
+    """Why `rejected` is worse than `chosen` at the same point of one history; `later` = after earlier calls."""
+    if rejected.finish != "stop":
+        return Reason.NOT_FINISHED
+    if not rejected.calls:
+        return Reason.NO_CALL if chosen.calls else Reason.WRONG_ANSWER
+    if any(c.problem is Status.INVALID_JSON for c in rejected.calls):
+        return Reason.INVALID_JSON
+    if not chosen.calls:
+        return Reason.EXTRA_CALLS if later else Reason.SHOULD_NOT_CALL
+    want, made = (Counter(c.name for c in turn.calls) for turn in (chosen, rejected))
+    if want != made:
+        if want <= made:
+            return Reason.EXTRA_CALLS
+        return Reason.MISSING_CALLS if made <= want else Reason.WRONG_TOOL
+    statuses = {r.status for r in rejected.results}
+    if statuses & set(UNREADABLE):
+        return Reason.BAD_ARGUMENTS
+    if statuses - {Status.OK}:
+        return Reason.EXECUTION_FAILED
+    return Reason.WRONG_ARGUMENTS
+
+
+def decision(turn: Turn) -> tuple:
+    """What a message decides, without its wording's white space: its calls, else its text."""
+    if turn.calls:
+        return tuple((c.name, digest(c.arguments), c.raw if c.problem else "") for c in turn.calls)
+    return (" ".join(turn.content.split()),)
+
+
+def describe(turn: Turn) -> str:
+    """One line for people: the calls, or the text."""
+    calls = " ".join(c.raw or f"{c.name}({c.arguments})" for c in turn.calls)
+    return (calls or turn.content)[:300]
+
+
+def sft_rows(group: Sequence[Trajectory], min_reward: float = 1.0) -> list[Row]:
+    """Rejection sampling: distinct episodes whose reward reaches `min_reward`, loss on sampled tokens alone."""
+    good = {t.token_ids: t for t in _ranked([t for t in group if usable(t)]) if t.reward >= min_reward}
+    return [Row(row_id=t.sample_id, token_ids=ids, mask=t.sampled_mask) for ids, t in good.items()]
+
+
+def kto_rows(group: Sequence[Trajectory], threshold: float = 1.0) -> list[Row]:
+    """Every distinct usable episode, labelled by whether its reward reaches `threshold`.
+
+    Unlike pairs this uses groups that all pass or all fail (KTO, Ethayarajh et al. 2024).
+    """
+    distinct = {t.token_ids: t for t in _ranked([t for t in group if usable(t)])}
+    return [
+        Row(row_id=t.sample_id, token_ids=ids, mask=t.sampled_mask, label=t.reward >= threshold)
+        for ids, t in distinct.items()
+    ]
+
+
+def balance_reasons(pairs: Iterable[Pair]) -> list[Pair]:
+    """At most twice as many pairs of any reason as of the median reason, first come kept; order is kept."""
+    pairs = list(pairs)
+    counts = sorted(Counter(p.reason for p in pairs).values())
+    if not counts:
+        return []
+    most, kept, taken = 2 * counts[len(counts) // 2], [], Counter[Reason]()
+    for pair in pairs:
+        if taken[pair.reason] < most:
+            kept.append(pair)
+        taken[pair.reason] += 1
+    return kept
+
+
+def _first_divergence(a: Trajectory, b: Trajectory) -> int | None:
+    """Index of the first turn whose tokens differ while everything before is the same token by token."""
+    if a.token_ids[: a.prompt_length] != b.token_ids[: b.prompt_length]:
+        return None
+    for index, (left, right) in enumerate(zip(a.turns, b.turns, strict=False)):
+        if left.start != right.start or a.token_ids[: left.start] != b.token_ids[: right.start]:
+            return None  # the histories differ in what the tools returned, not in what the model decided
+        if a.token_ids[left.start : left.end] != b.token_ids[right.start : right.end]:
+            return index
+    return None
+
+
+def _ranked(group: Sequence[Trajectory]) -> list[Trajectory]:
+    """Best reward first; equal rewards by sample id, so that the order of arrival never matters."""
+    return sorted(group, key=lambda t: (-t.reward, t.sample_id))

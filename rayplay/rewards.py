@@ -1,0 +1,184 @@
+"""Trajectory -> scores in [0, 1], by name from a table; the recipe gives the weights.
+
+A trajectory stores its parts and their weighted mean. Rewards read what the parent process saw (statuses, token
+counts) and what the model said, never a status that a tool printed.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+
+from rayplay.errors import RecipeError
+from rayplay.matching import answer_found, end_state_reached, match_calls
+from rayplay.records import Status, StopReason, ToolCall, ToolResult, Trajectory
+
+Reward = Callable[[Trajectory], float]
+
+UNREADABLE = (Status.INVALID_JSON, Status.UNKNOWN_TOOL, Status.BAD_ARGUMENTS)
+
+
+def calls_of(trajectory: Trajectory) -> list[ToolCall]:
+    """All calls of an episode, in order."""
+    return [call for turn in trajectory.turns for call in turn.calls]
+
+
+def results_of(trajectory: Trajectory) -> list[ToolResult]:
+    """All results of an episode, in order."""
+    return [result for turn in trajectory.turns for result in turn.results]
+
+
+def final_answer(trajectory: Trajectory) -> str:
+    """The text of the last message where the episode ended with an answer, else ""."""
+    return trajectory.turns[-1].content if trajectory.stop_reason is StopReason.ANSWERED else ""
+
+
+def format_correct(trajectory: Trajectory) -> float:
+    """Share of assistant messages that end by themselves and whose calls all parse and satisfy a schema."""
+    if not trajectory.turns:
+        return 0.0
+    good = 0
+    for turn in trajectory.turns:
+        readable = not any(c.problem for c in turn.calls) and not any(r.status in UNREADABLE for r in turn.results)
+        good += readable and turn.finish == "stop"
+    return good / len(trajectory.turns)
+
+
+def tool_choice(trajectory: Trajectory) -> float:
+    """F1 between the names of expected and made calls; 1.0 for rightly none, 0.0 where none should be made."""
+    expected, made = trajectory.task.expected, calls_of(trajectory)
+    if not expected.calls or not made:
+        return float(len(expected.calls) == len(made))
+    names_right = match_calls(expected, made, trajectory.task.tools).names_right
+    return 2 * names_right / (len(expected.calls) + len(made))
+
+
+def arguments_match(trajectory: Trajectory) -> float:
+    """Mean share of right arguments over expected calls, extra calls counted as wrong."""
+    expected, made = trajectory.task.expected, calls_of(trajectory)
+    if not expected.calls:
+        return float(not made)
+    scores = match_calls(expected, made, trajectory.task.tools).argument_scores
+    return sum(scores) / max(len(scores), len(made))
+
+
+def calls_succeed(trajectory: Trajectory) -> float:
+    """Share of calls that ran without error; without calls, whether none was expected."""
+    results = results_of(trajectory)
+    if not results:
+        return float(not trajectory.task.expected.calls and not calls_of(trajectory))
+    return sum(r.status is Status.OK for r in results) / len(calls_of(trajectory))
+
+
+def answer_matches(trajectory: Trajectory) -> float:
+    """Share of expected answers found in the final message; 0.0 where the episode did not end with one."""
+    if trajectory.stop_reason is not StopReason.ANSWERED or not final_answer(trajectory):
+        return 0.0
+    return answer_found(trajectory.task.expected, final_answer(trajectory))
+
+
+def end_state_matches(trajectory: Trajectory) -> float:
+    """Whether the toolset's state ended as expected."""
+    return float(end_state_reached(trajectory.task.expected, trajectory.end_state))
+
+
+def no_extra_calls(trajectory: Trajectory) -> float:
+    """1.0 where no more calls were made than expected, less by the share of those beyond."""
+    made = len(calls_of(trajectory))
+    return 1.0 - max(0, made - len(trajectory.task.expected.calls)) / max(made, 1)
+
+
+def irrelevance(trajectory: Trajectory) -> float:
+    """Right to not call: 0.0 where a call was made and none was expected, or none made and some expected; else 1.0."""
+    return float(bool(trajectory.task.expected.calls) == bool(calls_of(trajectory)))
+
+
+def brevity(trajectory: Trajectory) -> float:
+    """1.0 up to 64 sampled tokens, falling to 0.0 at 512."""
+    return min(1.0, max(0.0, (512 - sum(trajectory.sampled_mask)) / (512 - 64)))
+
+
+def success(trajectory: Trajectory) -> float:
+    """1.0 where the answer, the end state and (unless the task says otherwise) exactly the expected calls are right."""
+    expected = trajectory.task.expected
+    if trajectory.stop_reason is not StopReason.ANSWERED:
+        return 0.0
+    calls_right = not expected.check_calls or match_calls(expected, calls_of(trajectory), trajectory.task.tools).exact
+    return float(calls_right and answer_matches(trajectory) == 1.0 and end_state_matches(trajectory) == 1.0)
+
+
+def toolrl(trajectory: Trajectory) -> float:
+    """The graded reward of ToolRL (Qian et al. 2025, section 3.3), mapped from [-3, 4] to [0, 1].
+
+    Format gives 0 or 1. Correctness is 6 * R / S - 3, where R sums, over expected calls, the Jaccard similarity of the
+    tool names (once), that of the parameter names and the number of right values; S is the most that R can be.
+    """
+    expected, made = trajectory.task.expected.calls, calls_of(trajectory)
+    form = float(format_correct(trajectory) == 1.0)
+    if not expected or not made:
+        correct = 3.0 if len(expected) == len(made) else -3.0
+        return (form + correct + 3) / 7
+    gained = _jaccard({c.name for c in expected}, {c.name for c in made})
+    possible = 1.0
+    left = list(made)
+    for want in expected:
+        possible += 1 + len(want.arguments)
+        scored = [(_call_score(want.arguments, c), i) for i, c in enumerate(left) if c.name == want.name]
+        if scored:
+            score, index = max(scored)
+            left.pop(index)
+            gained += score
+    return (form + 6 * gained / possible - 3 + 3) / 7
+
+
+def _call_score(want: Mapping[str, object], call: ToolCall) -> float:
+    return _jaccard(set(want), set(call.arguments)) + sum(call.arguments.get(k) == v for k, v in want.items())
+
+
+def _jaccard(a: set[str], b: set[str]) -> float:
+    return len(a & b) / len(a | b) if a | b else 1.0
+
+
+REWARDS: dict[str, Reward] = {
+    "format": format_correct,
+    "tool_choice": tool_choice,
+    "arguments": arguments_match,
+    "execution": calls_succeed,
+    "answer": answer_matches,
+    "end_state": end_state_matches,
+    "no_extra_calls": no_extra_calls,
+    "irrelevance": irrelevance,
+    "brevity": brevity,
+    "success": success,
+    "toolrl": toolrl,
+}
+
+
+def find_rewards(weights: Mapping[str, float]) -> dict[str, Reward]:
+    """The functions that a recipe's `rewards` names: rows of the table, or `module:function`.
+
+    Raises:
+        RecipeError: No such row or function, or no weight above zero.
+    """
+    if not any(weight > 0 for weight in weights.values()):
+        raise RecipeError("rewards has no weight above zero; nothing could be learned")
+    return {name: _find_reward(name) for name in weights}
+
+
+def _find_reward(name: str) -> Reward:
+    if name in REWARDS:
+        return REWARDS[name]
+    module, colon, function = name.partition(":")
+    if not colon:
+        known = ", ".join(REWARDS)
+        raise RecipeError(f"rewards.{name}: no such reward; known: {known}, or your own as module:function")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(f"rewards.{name}: cannot load it: {error}") from error
+
+
+def score(trajectory: Trajectory, weights: Mapping[str, float], rewards: Mapping[str, Reward]) -> Trajectory:
+    """The trajectory with its parts and their weighted mean."""
+    parts = {name: float(reward(trajectory)) for name, reward in rewards.items()}
+    total = sum(abs(weight) for weight in weights.values())
+    mean = sum(weights[name] * part for name, part in parts.items()) / total
+    return trajectory.model_copy(update={"rewards": parts, "reward": mean})
