@@ -1,0 +1,88 @@
+"""Join a Ray cluster, or start one on this machine and end it.
+
+A cluster that we start asks every client for a token made for this run, and its dashboard listens on loopback alone.
+Its processes are Ray's children of this process: they end with it, whether by `ray.shutdown` or by a kill.
+"""
+
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+
+from rayplay.errors import ResourceError
+from rayplay.models.device import QUIET_ENV, has_gpu, usable_cores
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the cluster has, and whether it is ours."""
+
+    cpus: float
+    gpus: float
+    nodes: int
+    local: bool
+
+
+@contextmanager
+def open_cluster(
+    address: str | None = None,
+    *,
+    num_cpus: int | None = None,
+    num_gpus: int | None = None,
+    object_store_mb: int = 512,
+) -> Iterator[Cluster]:
+    """A running Ray. Inside a submitted job, or with an address, it joins; otherwise it starts one and ends it.
+
+    Raises:
+        ResourceError: The address does not answer.
+    """
+    joined = address or os.environ.get("RAY_ADDRESS")
+    os.environ.update({key: os.environ.get(key, value) for key, value in QUIET_ENV.items()})
+    options = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    try:
+        if joined:
+            ray.init(address=joined, **options)
+        else:
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+            ray.init(
+                address="local",
+                num_cpus=num_cpus or len(usable_cores()),
+                num_gpus=num_gpus,
+                dashboard_host="127.0.0.1",
+                include_dashboard=True,
+                object_store_memory=object_store_mb * 2**20,
+                **options,
+            )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"the Ray cluster at {joined}" if joined else "a local Ray"
+        raise ResourceError(f"cannot reach {where}: {str(error).splitlines()[0]}; check resources.address") from error
+    try:
+        total = ray.cluster_resources()
+        yield Cluster(total.get("CPU", 0), total.get("GPU", 0), len(ray.nodes()), local=not joined)
+    finally:
+        ray.shutdown()
+
+
+def check_room(section: str, *, num_workers: int, cpus: float | None, gpus: float, have: Cluster | None = None) -> None:
+    """Refuse more workers than there is room for, before anything is started or written.
+
+    Raises:
+        ResourceError: Naming the recipe's key, the value, and what there is.
+    """
+    have_cpus = have.cpus if have else len(usable_cores())
+    have_gpus = have.gpus if have else (1 if has_gpu() else 0)
+    per_worker = cpus or 1.0
+    if gpus and num_workers * gpus > have_gpus and (have or not has_gpu()):
+        raise ResourceError(
+            f"{section}.gpus_per_worker is {gpus:g} for {num_workers} worker(s), but there are {have_gpus:g} GPUs; "
+            f"lower it or --set {section}.gpus_per_worker=0"
+        )
+    if num_workers * per_worker > have_cpus:
+        raise ResourceError(
+            f"{section}.num_workers is {num_workers} with {per_worker:g} core(s) each, but there are {have_cpus:g}; "
+            f"lower it, for example --set {section}.num_workers={max(1, int(have_cpus // per_worker))}"
+        )

@@ -1,0 +1,143 @@
+"""Groups of tasks -> groups of trajectories: a Ray actor with one engine and many episodes at once.
+
+Every episode is a coroutine. It waits for the engine or for a tool, never for another episode.
+"""
+
+import asyncio
+import importlib
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayActorError
+
+from rayplay.dialects import Dialect
+from rayplay.episode import Completion, EpisodeLimits, play_episode
+from rayplay.models.tokenizers import load_dialect
+from rayplay.records import Adapter, Record, Status, Task, ToolCall, ToolResult, Trajectory, seed_of
+from rayplay.toolbox import find_tool
+
+CALL_SLACK_S = 10.0  # a tool call may take its own deadline and this; past that the tool actor is taken for lost
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What a worker needs to make its sampler. `sampler` names `module:function(settings, dialect) -> Sampler`."""
+
+    model_dir: str
+    dialect: str = "auto"
+    dtype: str = "float32"
+    gpu: bool = False
+    max_length: int = 2048
+    max_in_flight: int = 64
+    gpu_memory_utilization: float = 0.8
+    max_lora_rank: int = 16
+    top_p: float = 1.0
+    logprobs: bool = False
+    trust_remote_code: bool = False
+    sampler: str = "rayplay.models.vllm_sampler:make_sampler"
+
+
+class GroupPlan(Record):
+    """All samples of one task: who is to be sampled, with which seeds, at which temperature."""
+
+    group: str
+    task: Task
+    seeds: tuple[int, ...]  # one per sample
+    temperature: float = 1.0
+    policy: str = "base"
+
+
+class RolloutWorker:
+    """One engine and the episodes that share it."""
+
+    def __init__(
+        self, settings: EngineSettings, limits: EpisodeLimits, tool_actors: list[ActorHandle], log_path: str = ""
+    ) -> None:
+        if log_path:
+            send_output_to(log_path)
+        self._limits = limits
+        self._tools = tool_actors
+        self._dialect: Dialect = load_dialect(
+            settings.model_dir, settings.dialect, trust_remote_code=settings.trust_remote_code
+        )
+        module, _, function = settings.sampler.partition(":")
+        self._sampler = getattr(importlib.import_module(module), function)(settings, self._dialect)
+        self._slots = asyncio.Semaphore(settings.max_in_flight)
+        self._policy = "base"
+
+    async def ready(self) -> str:
+        """Answers once the engine is up."""
+        return self._policy
+
+    async def play(self, plan: GroupPlan) -> list[Trajectory]:
+        """All samples of one group, in the order of the plan."""
+        return list(await asyncio.gather(*(self._play_one(plan, k, seed) for k, seed in enumerate(plan.seeds))))
+
+    async def load(self, adapter: Adapter | None) -> str:
+        """Sample from these weights from now on (None = base); returns the version in force."""
+        await self._sampler.load(adapter)
+        self._policy = adapter.version if adapter else "base"
+        return self._policy
+
+    async def stats(self) -> dict[str, float]:
+        """The engine's counters."""
+        return self._sampler.stats()
+
+    async def _play_one(self, plan: GroupPlan, k: int, seed: int) -> Trajectory:
+        async def speak(prompt_ids: list[int], max_new_tokens: int, turn_seed: int) -> Completion:
+            return await self._sampler.generate(prompt_ids, max_new_tokens, turn_seed, plan.temperature)
+
+        async def use(call: ToolCall, state: str | None) -> ToolResult:
+            return await self._use(plan.task, call, state)
+
+        async with self._slots:
+            return await play_episode(
+                plan.task,
+                f"{plan.group}/{k}",
+                dialect=self._dialect,
+                speak=speak,
+                use=use,
+                limits=self._limits,
+                policy=self._policy,
+                seed=seed,
+            )
+
+    async def _use(self, task: Task, call: ToolCall, state: str | None) -> ToolResult:
+        """The tool actor's result. A lost actor gives one new attempt for idempotent tools, else `unavailable`."""
+        spec = find_tool(task.tools, call.name)
+        deadline_s = (spec.deadline_s if spec else 5.0) + CALL_SLACK_S
+        attempts = 2 if spec is None or spec.idempotent else 1
+        start = zlib.crc32(call.call_id.encode())
+        for attempt in range(attempts):
+            actor = self._tools[(start + attempt) % len(self._tools)]
+            try:
+                async with asyncio.timeout(deadline_s):
+                    return await actor.call.remote(call, state)
+            except (RayActorError, TimeoutError):
+                continue
+        return ToolResult(
+            call_id=call.call_id, name=call.name, status=Status.UNAVAILABLE, text="the tool is not available right now"
+        )
+
+
+RolloutActor = ray.remote(RolloutWorker)
+
+
+def plan_group(run_seed: int, group: str, task: Task, *, samples: int, temperature: float, policy: str) -> GroupPlan:
+    """The plan of one group; seeds depend on the run's seed and the samples' addresses alone."""
+    seeds = tuple(seed_of(run_seed, group, k) for k in range(samples))
+    return GroupPlan(group=group, task=task, seeds=seeds, temperature=temperature, policy=policy)
+
+
+def send_output_to(path: str) -> None:
+    """Send this process's stdout and stderr to a file, where its folder exists on this node."""
+    if not Path(path).parent.is_dir():
+        return
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)

@@ -1,0 +1,255 @@
+"""The run folder: the only durable state of a run.
+
+    manifest.json                       what the run depends on
+    tasks/{train,held_out,demonstrations}.jsonl
+    STAGE/                              base, sft, round-001, ...
+      plan.jsonl                        groups, ids, seeds: written before the first sample
+      trajectories/shard-000.jsonl      sealed: its hash stands beside it
+      pairs.jsonl  adapter/  metrics.json  ...
+      COMMIT.json                       files + hashes; its existence means: the stage is done
+    report.json  report.html
+
+One writer. Every file appears whole: staging name, fsync, rename. A file whose hash does not fit is never loaded.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from rayplay.errors import RunFolderError
+from rayplay.records import Adapter
+
+R = TypeVar("R", bound=BaseModel)
+
+COMMIT = "COMMIT.json"
+FAULT = "RAYPLAY_FAULT"  # name of a crash point; the process kills itself there (tests of resumption)
+
+
+def fault_point(name: str) -> None:
+    """Die by SIGKILL where the environment names this point; nothing otherwise."""
+    if os.environ.get(FAULT) == name:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def write_file(path: Path, content: bytes) -> str:
+    """Write a file so that it is seen whole or not at all; returns its SHA-256.
+
+    Raises:
+        RunFolderError: The disk is full or the folder not writable; the former content is intact.
+    """
+    staging = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with staging.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fault_point(f"{path.name}:staged")
+        staging.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+    except OSError as error:
+        staging.unlink(missing_ok=True)
+        raise RunFolderError(
+            f"cannot write {path}: {error.strerror}; free some space or choose --output-dir"
+        ) from error
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_json(path: Path, value: Any) -> str:
+    """Write a JSON value, readable by people; returns its SHA-256."""
+    return write_file(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def write_lines(path: Path, records: Iterable[BaseModel]) -> str:
+    """Write records as JSON lines; returns the SHA-256."""
+    return write_file(path, "".join(record.model_dump_json() + "\n" for record in records).encode())
+
+
+def read_lines(path: Path, kind: type[R]) -> list[R]:
+    """Records of a JSON lines file.
+
+    Raises:
+        RunFolderError: A line is no such record; names the file and the line.
+    """
+    records = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            records.append(kind.model_validate_json(line))
+        except ValidationError as error:
+            raise RunFolderError(f"{path}: line {number} is no {kind.__name__}; the file is damaged") from error
+    return records
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file; "" where there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+class Stage:
+    """One stage's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+
+    @property
+    def committed(self) -> bool:
+        """Whether the stage is done."""
+        return (self.path / COMMIT).is_file()
+
+    def commit(self, **facts: Any) -> None:
+        """Declare the stage done: every file with its hash, and `facts` (seconds, counts)."""
+        fault_point(f"{self.name}:before_commit")
+        files = {str(p.relative_to(self.path)): file_hash(p) for p in self._files()}
+        write_json(self.path / COMMIT, {"stage": self.name, **facts, "files": files})
+        fault_point(f"{self.name}:after_commit")
+
+    def facts(self) -> dict[str, Any]:
+        """What was committed."""
+        return json.loads((self.path / COMMIT).read_text())
+
+    def damaged(self) -> list[str]:
+        """Committed files that are missing or whose hash does not fit, and the commit itself where it is unreadable."""
+        try:
+            files = self.facts()["files"]
+        except (ValueError, KeyError):
+            return [COMMIT]
+        return [name for name, sha in files.items() if file_hash(self.path / name) != sha]
+
+    def seal(self, records: Iterable[BaseModel], folder: str = "trajectories") -> None:
+        """Write records as the next shard of a folder. The shard counts only with its hash, which is written last."""
+        number = len(list((self.path / folder).glob("shard-*.jsonl")))
+        path = self.path / folder / f"shard-{number:03d}.jsonl"
+        fault_point(f"{self.name}:before_shard_{number}")
+        sha = write_lines(path, records)
+        fault_point(f"{self.name}:shard_{number}_without_hash")
+        write_file(path.with_suffix(".sha256"), f"{sha}\n".encode())
+        fault_point(f"{self.name}:after_shard_{number}")
+
+    def sealed(self, kind: type[R], folder: str = "trajectories") -> list[R]:
+        """Records of all intact shards, in order. A shard without a fitting hash is deleted: it was never sealed."""
+        records: list[R] = []
+        for path in sorted((self.path / folder).glob("shard-*.jsonl")):
+            mark = path.with_suffix(".sha256")
+            if not mark.is_file() or mark.read_text().strip() != file_hash(path):
+                path.unlink()
+                mark.unlink(missing_ok=True)
+                continue
+            records += read_lines(path, kind)
+        self._renumber(folder)
+        return records
+
+    def write_adapter(self, adapter: Adapter) -> None:
+        """Keep an adapter's files under adapter/."""
+        for name, content in adapter.files.items():
+            write_file(self.path / "adapter" / name, content)
+
+    def read_adapter(self) -> Adapter | None:
+        """The adapter of this stage, or None where it trained nothing."""
+        folder = self.path / "adapter"
+        if not folder.is_dir():
+            return None
+        files = {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if not p.name.startswith(".")}
+        return Adapter(version=self.name, files=files)
+
+    def _files(self) -> list[Path]:
+        found = sorted(p for p in self.path.rglob("*") if p.is_file())
+        return [p for p in found if p.name != COMMIT and not p.name.endswith(".tmp") and "logs" not in p.parts]
+
+    def _renumber(self, folder: str) -> None:
+        """Close gaps that a dropped shard left, so that the next one does not overwrite an intact one."""
+        for number, path in enumerate(sorted((self.path / folder).glob("shard-*.jsonl"))):
+            target = path.with_name(f"shard-{number:03d}.jsonl")
+            if path != target:
+                path.with_suffix(".sha256").rename(target.with_suffix(".sha256"))
+                path.rename(target)
+
+
+class RunFolder:
+    """The folder of one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def manifest_path(self) -> Path:
+        """Where the manifest stands; its existence means that the run was started."""
+        return self.path / "manifest.json"
+
+    def manifest(self) -> dict[str, Any]:
+        """What the run depends on.
+
+        Raises:
+            RunFolderError: There is none, or it is damaged.
+        """
+        try:
+            return json.loads(self.manifest_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"{self.path}: no readable manifest.json; is this a run folder?") from error
+
+    def stage(self, name: str) -> Stage:
+        """A stage by name."""
+        return Stage(self.path / name)
+
+    def stages(self) -> list[Stage]:
+        """Committed stages, first to last."""
+        found = [Stage(p.parent) for p in self.path.glob(f"*/{COMMIT}")]
+        return sorted(found, key=lambda s: stage_order(s.name))
+
+    def check_writable(self) -> None:
+        """Refuse a folder that cannot be written, before anything is started.
+
+        Raises:
+            RunFolderError: Naming the folder and the reason.
+        """
+        parent = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
+        if not parent.is_dir():
+            raise RunFolderError(f"output folder {self.path}: {parent} is a file; choose another --output-dir")
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise RunFolderError(f"output folder {self.path}: {parent} is not writable; choose another --output-dir")
+
+    def mend(self) -> list[str]:
+        """Undo every stage from the first damaged one on; returns what was found, for the log.
+
+        The damaged stage loses its commit and its damaged files, so that its intact shards are used again. Later
+        stages rest on weights that may come out differently now, so they are set aside, not deleted.
+        """
+        stages = self.stages()
+        for index, stage in enumerate(stages):
+            damaged = stage.damaged()
+            if not damaged:
+                continue
+            for name in damaged:
+                (stage.path / name).unlink(missing_ok=True)
+            (stage.path / COMMIT).unlink(missing_ok=True)
+            later = [s for s in self._all_stages() if stage_order(s.name) > stage_order(stage.name)]
+            for other in later:
+                target = self.path / "set-aside" / f"{int(time.time())}-{other.name}"
+                target.parent.mkdir(exist_ok=True)
+                shutil.move(other.path, target)
+            return [f"{stages[index].name}/{name}" for name in damaged]
+        return []
+
+    def _all_stages(self) -> list[Stage]:
+        found = [Stage(p) for p in self.path.iterdir() if p.is_dir()]
+        return [s for s in found if s.name in ("base", "sft") or s.name.startswith("round-")]
+
+
+def stage_order(name: str) -> tuple[int, str]:
+    """Sort key: base, sft, then rounds by number."""
+    return ({"base": 0, "sft": 1}.get(name, 2), name)
+
+
+def round_name(number: int) -> str:
+    """Folder name of a round, counted from 1."""
+    return f"round-{number:03d}"
