@@ -1,0 +1,142 @@
+"""Tool calls -> results as a Ray actor: bounded queue, per-tool concurrency and rates, watchdog, metrics.
+
+Three clocks, each ending the layer below: the child's wall time (`deadline_s` of the tool), the sandbox's own wait for
+its zygote, and this actor's `call_timeout_s`; the rollout's own time limit is longer still.
+"""
+
+import asyncio
+import contextlib
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import ray
+
+from rayplay.records import Status, ToolCall, ToolResult, ToolSpec
+from rayplay.sandbox import IsolationReport, Level, Limits, Sandbox, neutralise, require_level, shorten
+from rayplay.toolbox import find_tool
+
+LATENCY_BOUNDS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000)
+
+
+class ToolWorker:
+    """Executes the calls of many episodes at once. `ToolActor` is the same as a Ray actor.
+
+    Args:
+        modules: Import names of the tools' files.
+        require: The lowest level that is acceptable ("L0" only by an explicit setting).
+        limits: Bounds of a call.
+        search_paths: Folders to find the modules in.
+        size: Calls that run at once, over all tools.
+        queue: Calls that may wait; one more is answered `unavailable`.
+        concurrency: Most calls at once, by tool.
+        per_second: Most calls started within a second, by tool.
+        special_tokens: Of the model's tokenizer; broken wherever a tool writes them.
+        text_chars: Most characters of a result that the model is shown.
+    """
+
+    def __init__(
+        self,
+        modules: Sequence[str],
+        require: str = "L2",
+        limits: Limits = Limits(),
+        search_paths: Sequence[str] = (),
+        size: int = 4,
+        queue: int = 1024,
+        concurrency: dict[str, int] | None = None,
+        per_second: dict[str, float] | None = None,
+        special_tokens: Sequence[str] = (),
+        text_chars: int = 8000,
+    ) -> None:
+        self.isolation = require_level(require)
+        level = self.isolation.level if require != Level.L0 else Level.L0
+        self.sandbox = Sandbox(modules, level=level, limits=limits, search_paths=search_paths, size=size)
+        self.specs = self.sandbox.describe()
+        self.threads = ThreadPoolExecutor(max_workers=size, thread_name_prefix="tool-call")
+        self.queue = queue
+        self.waiting = 0
+        self.gates = {name: asyncio.Semaphore(n) for name, n in (concurrency or {}).items()}
+        self.rates = {name: Rate(n) for name, n in (per_second or {}).items()}
+        self.special_tokens = tuple(special_tokens)
+        self.text_chars = text_chars
+        self.call_timeout_s = limits.queue_s + limits.deadline_s + 10.0
+        self.counts: dict[str, Counter] = {}
+        self.latency: dict[str, list[int]] = {}
+
+    def describe(self) -> tuple[ToolSpec, ...]:
+        """The tools of the modules."""
+        return self.specs
+
+    def report(self) -> IsolationReport:
+        """What the canaries proved at the start."""
+        return self.isolation
+
+    async def call(self, call: ToolCall, state: str | None = None) -> ToolResult:
+        """Run one call. Never raises for what a call does; `unavailable` is our own fault."""
+        started = time.monotonic()
+        if self.waiting >= self.queue:
+            result = failed(call, Status.UNAVAILABLE, f"{self.queue} calls are waiting already")
+        else:
+            self.waiting += 1
+            try:
+                result = await self._admitted(call, state)
+            finally:
+                self.waiting -= 1
+        name = call.name if find_tool(self.specs, call.name) else "(unknown)"
+        self.counts.setdefault(name, Counter())[result.status.value] += 1
+        buckets = self.latency.setdefault(name, [0] * (len(LATENCY_BOUNDS_MS) + 1))
+        buckets[bisect_left(LATENCY_BOUNDS_MS, (time.monotonic() - started) * 1000)] += 1
+        text = neutralise(shorten(result.text, self.text_chars), self.special_tokens)
+        return result.model_copy(update={"text": text})
+
+    async def _admitted(self, call: ToolCall, state: str | None) -> ToolResult:
+        spec = find_tool(self.specs, call.name)
+        if spec is None:
+            spec = ToolSpec(name="")  # the sandbox words the refusal
+        async with self.gates.get(call.name, contextlib.nullcontext()):
+            if rate := self.rates.get(call.name):
+                await asyncio.sleep(rate.reserve(time.monotonic()))
+            job = partial(self.sandbox.run, spec, call, state=state)
+            running = asyncio.get_running_loop().run_in_executor(self.threads, job)
+            try:
+                return await asyncio.wait_for(running, self.call_timeout_s)
+            except TimeoutError:
+                return failed(call, Status.UNAVAILABLE, f"no result within the actor's {self.call_timeout_s:g} s")
+
+    def metrics(self) -> dict:
+        """Per tool: calls, results by status, latency histogram (upper bounds in ms, the last one open)."""
+        tools = {
+            name: {"calls": sum(counts.values()), "status": dict(counts), "latency": self.latency[name]}
+            for name, counts in self.counts.items()
+        }
+        return {"tools": tools, "latency_bounds_ms": list(LATENCY_BOUNDS_MS), "level": self.sandbox.level.value}
+
+    def close(self) -> None:
+        """End all processes."""
+        self.sandbox.close()
+        self.threads.shutdown(wait=False, cancel_futures=True)
+
+
+class Rate:
+    """At most `per_second` starts a second, evenly spaced; holds a reservation for each caller in turn."""
+
+    def __init__(self, per_second: float) -> None:
+        self.gap_s = 1.0 / per_second
+        self.next_at = 0.0
+
+    def reserve(self, now: float) -> float:
+        """Seconds that this caller must wait."""
+        at = max(now, self.next_at)
+        self.next_at = at + self.gap_s
+        return at - now
+
+
+def failed(call: ToolCall, status: Status, text: str) -> ToolResult:
+    """A result that never came from a child."""
+    return ToolResult(call_id=call.call_id, name=call.name, status=status, text=text)
+
+
+ToolActor = ray.remote(ToolWorker)

@@ -1,0 +1,163 @@
+"""A fresh child -> a confined one: limits, uid, no_new_privs, Landlock, seccomp, in the order that the kernel needs.
+
+Everything expensive is built once, in the zygote; the child only makes system calls. Runs inside the zygote: standard
+library and the `landlock` package only.
+"""
+
+import ctypes
+import fcntl
+import os
+import platform
+import resource
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from landlock import FSAccess, landlock_abi_version
+from landlock.plumbing import PathBeneathAttr, RulesetAttr, get_add_rule, get_create_ruleset, get_restrict_self
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_SECUREBITS = 1, 4, 24, 28
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 36, 38, 47, 4
+SECBIT_NOROOT_LOCKED = 0b11  # uid 0 means nothing special any more
+SIGKILL = 9
+SECCOMP_SET_MODE_FILTER = 1
+SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
+SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
+CAPABILITY_VERSION_3 = 0x20080522
+HIGH_FD = 200  # descriptors that must survive dup2 in the child live from here on
+LANDLOCK_SCOPE_ALL = 0b11  # abstract unix sockets and signals, ABI 6
+LANDLOCK_NET_ALL = 0b11  # bind and connect over TCP, ABI 4
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class SockFprog(ctypes.Structure):
+    """`struct sock_fprog`: what seccomp(2) takes."""
+
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
+
+
+class WholeRulesetAttr(ctypes.Structure):
+    """`struct landlock_ruleset_attr` up to ABI 6; the package knows only its first field."""
+
+    _fields_ = [("fs", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64)]
+
+
+def prctl(option: int, *arguments: int) -> None:
+    """prctl(2).
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    if libc.prctl(option, *(ctypes.c_ulong(a) for a in (*arguments, 0, 0, 0, 0)[:4])) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option})")
+
+
+def build_ruleset(read_paths: Iterable[str], write_paths: Iterable[str]) -> int:
+    """A Landlock ruleset (its descriptor, >= HIGH_FD): everything denied but reading these and writing those.
+
+    Raises:
+        OSError: The kernel has no Landlock, or it is off.
+    """
+    abi = landlock_abi_version()
+    net, scoped = (LANDLOCK_NET_ALL if abi >= 4 else 0), (LANDLOCK_SCOPE_ALL if abi >= 6 else 0)
+    attr = WholeRulesetAttr(int(FSAccess.all()), net, scoped)
+    size = 24 if abi >= 6 else 16 if abi >= 4 else 8
+    ctypes.set_errno(0)  # the package takes any errno left over for a failure
+    ruleset = get_create_ruleset()(ctypes.cast(ctypes.byref(attr), ctypes.POINTER(RulesetAttr)), size, 0)
+    read = FSAccess.READ_FILE | FSAccess.READ_DIR
+    write = read | FSAccess.WRITE_FILE | FSAccess.REMOVE_DIR | FSAccess.REMOVE_FILE
+    write |= FSAccess.MAKE_DIR | FSAccess.MAKE_REG | FSAccess.MAKE_SYM
+    write |= (FSAccess.TRUNCATE if abi >= 3 else FSAccess(0)) | (FSAccess.REFER if abi >= 2 else FSAccess(0))
+    rules = [(path, read) for path in read_paths] + [(path, write) for path in write_paths]
+    for path, access in [*rules, ("/dev/null", FSAccess.READ_FILE | FSAccess.WRITE_FILE)]:
+        if Path(path).exists():
+            fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            granted = access if Path(path).is_dir() else access & FSAccess.all_file()
+            ctypes.set_errno(0)
+            get_add_rule()(ruleset, 1, ctypes.byref(PathBeneathAttr(int(granted), fd)), 0)
+            os.close(fd)
+    return lift(ruleset)
+
+
+def lift(fd: int) -> int:
+    """The same open file at a number from HIGH_FD on."""
+    high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH_FD)
+    os.close(fd)
+    return high
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """Built once in the zygote; `enter` is what each child calls.
+
+    Attributes:
+        seccomp: The filter, as bytes of `struct sock_filter`; empty at L0.
+        ruleset: Descriptor of the Landlock ruleset; -1 below L2.
+        uid: User and group to become, or -1 to stay.
+        base_bytes: Address space that the zygote maps already.
+        rlimits: (resource, value) pairs, set soft = hard; without RLIMIT_AS, which depends on the call.
+    """
+
+    seccomp: bytes
+    ruleset: int
+    uid: int
+    base_bytes: int
+    rlimits: tuple[tuple[int, int], ...]
+
+    def enter(self, memory_mb: int, cpu_s: int, zygote_pid: int) -> None:
+        """Confine the calling process for good.
+
+        Raises:
+            OSError: A step was refused; the caller must not go on.
+        """
+        if not self.seccomp:
+            prctl(PR_SET_PDEATHSIG, SIGKILL)
+            return
+        for what, value in self.rlimits:
+            resource.setrlimit(what, (value, value))
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+        memory = self.base_bytes + memory_mb * 1024 * 1024
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        if self.uid >= 0:
+            os.setgroups([])
+            os.setresgid(self.uid, self.uid, self.uid)
+            os.setresuid(self.uid, self.uid, self.uid)  # leaving uid 0 empties the capability sets
+        prctl(PR_SET_DUMPABLE, 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL)  # after the change of uid, which clears it
+        if os.getppid() != zygote_pid:
+            os._exit(1)  # the zygote ended before the line above
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
+        if self.ruleset >= 0:
+            ctypes.set_errno(0)
+            get_restrict_self()(self.ruleset, 0)
+        program = SockFprog(len(self.seccomp) // 8, self.seccomp)
+        if libc.syscall(SYS_SECCOMP[platform.machine()], SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(program)) != 0:
+            raise OSError(ctypes.get_errno(), "seccomp")
+
+
+def rlimits(file_bytes: int, open_files: int) -> tuple[tuple[int, int], ...]:
+    """The limits that are the same for every call."""
+    stack = 8 * 1024 * 1024
+    return (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, file_bytes),
+        (resource.RLIMIT_NOFILE, open_files),
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_STACK, stack),
+        (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
+        (resource.RLIMIT_SIGPENDING, 64),
+    )
+
+
+def drop_bounding_set() -> None:
+    """Empty the capability bounding set, so that nothing run later could regain any; needs CAP_SETPCAP."""
+    for capability in range(64):
+        if libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
+            return  # past the last capability, or not ours to drop
+
+
+def own_address_space() -> int:
+    """Bytes that this process maps now."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

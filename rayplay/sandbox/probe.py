@@ -1,0 +1,194 @@
+"""Canaries in a real child -> the level that holds here, and what does not hold and why.
+
+A level counts only if every attempt that it promises to stop was stopped. Packages, versions and exit codes prove nothing:
+bubblewrap, for one, exits 0 as root where user namespaces are off.
+"""
+
+import ctypes
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from landlock import landlock_abi_version
+
+from rayplay.errors import SandboxError, ToolboxError
+from rayplay.sandbox import scratch
+from rayplay.sandbox.levels import IsolationReport, Level, Limits
+from rayplay.sandbox.warm import Reply, Zygote, ZygoteGoneError
+
+LIMITS = Limits(
+    deadline_s=10, memory_mb=256, output_bytes=4096, scratch_bytes=4 * 1024 * 1024, file_bytes=2 * 1024 * 1024
+)
+PROMISES: dict[Level, tuple[str, ...]] = {
+    Level.L1: (
+        "processes", "network", "signals", "environment", "descriptors", "memory", "kernel", "privileges",
+        "time", "output", "disk", "no_state",
+    ),
+    Level.L2: ("read_outside", "write_outside", "other_processes"),
+    Level.L3: ("namespaces", "minimal_root"),
+}  # fmt: skip
+LADDER = (Level.L3, Level.L2, Level.L1)
+
+
+@cache
+def isolation_report(highest: Level = Level.L3) -> IsolationReport:
+    """The highest level up to `highest` at which every promise holds. Takes about a second; kept for the process."""
+    why = no_gvisor() if highest is Level.L3 else f"asked for {highest.value} at most"
+    for level in LADDER:
+        if level > highest:
+            continue
+        try:
+            found, uid = try_level(level)
+        except (SandboxError, ToolboxError, ZygoteGoneError, OSError) as error:
+            why = f"{level.value}: {error}"
+            continue
+        broken = {name: text for name, text in found.items() if text}
+        promised = [name for lower, names in PROMISES.items() if lower <= level for name in names]
+        if failing := [name for name in promised if name in broken]:
+            why = f"{level.value}: " + "; ".join(f"{name} {broken[name]}" for name in failing)
+            continue
+        held = tuple(name for name in found if name not in broken)
+        return IsolationReport(
+            level=level, held=held, not_held=tuple(broken), why_not_higher=why, uid=uid, landlock_abi=landlock_abi()
+        )
+    everything = tuple(name for names in PROMISES.values() for name in names)
+    return IsolationReport(
+        level=Level.L0, not_held=everything, why_not_higher=why, uid=os.getuid(), landlock_abi=landlock_abi()
+    )
+
+
+def best_level() -> Level:
+    """The highest level that the canaries prove here."""
+    return isolation_report().level
+
+
+def require_level(required: str) -> IsolationReport:
+    """The report, where it satisfies `required`.
+
+    Raises:
+        SandboxError: It does not; the message names what does not hold.
+    """
+    report = isolation_report()
+    if report.level >= Level(required):
+        return report
+    wanted = [name for level, names in PROMISES.items() if level <= Level(required) for name in names]
+    missing = [name for name in wanted if name not in report.held]
+    raise SandboxError(
+        f"sandbox.require is {required} but only {report.level.value} holds here; not held: {', '.join(missing)} "
+        f"({report.why_not_higher}). Mend that, or --set sandbox.require={report.level.value} and know what is missing"
+    )
+
+
+def try_level(level: Level) -> tuple[dict[str, str], int]:
+    """Run every canary at a level -> ({guarantee: "" or what got through}, uid of the children).
+
+    Raises:
+        SandboxError: The level cannot even start here.
+    """
+    with tempfile.TemporaryDirectory(prefix="rayplay-canary-") as folder:
+        secret, open_folder = Path(folder, "secret"), Path(folder, "open")
+        secret.write_text("canary")
+        open_folder.mkdir()
+        for path, mode in ((folder, 0o755), (secret, 0o644), (open_folder, 0o777)):
+            os.chmod(path, mode)
+        zygote = Zygote(("rayplay.sandbox.canaries",), level, LIMITS, (), os.getpid())
+        try:
+            with listeners(folder) as (port, abstract, unix_path):
+                run = Canary(zygote)
+                found = {
+                    "processes": run("processes"),
+                    "network": run("network", port=port, abstract=abstract, path=unix_path),
+                    "signals": run("signals"),
+                    "environment": run("environment"),
+                    "descriptors": run("descriptors"),
+                    "memory": run("memory", mb=LIMITS.memory_mb + 1),
+                    "kernel": run("kernel"),
+                    "privileges": run("privileges"),
+                    "time": run.ended_by("endless_loop", "deadline"),
+                    "output": run.ended_by("endless_output", "output"),
+                    "disk": run("fill_disk", mb=512),
+                    "no_state": run("poison") or run("find_poison"),
+                    "read_outside": run("read_outside", path=str(secret)),
+                    "write_outside": run("write_outside", path=str(open_folder)),
+                    "other_processes": run("other_processes", pid=os.getpid()),
+                    "namespaces": shared_namespaces(zygote.namespaces),
+                    "minimal_root": "the zygote sees this machine's files" if zygote.root == root_identity() else "",
+                }
+            return found, zygote.uid
+        finally:
+            zygote.close()
+
+
+class Canary:
+    """Runs canaries in a zygote's children."""
+
+    def __init__(self, zygote: Zygote) -> None:
+        self.zygote = zygote
+
+    def __call__(self, name: str, **arguments: Any) -> str:
+        """ "" where the attempt failed, else what it reached."""
+        reply = self._reply(name, arguments, deadline_s=5.0)
+        if reply.ended_by or reply.exit != 0:
+            return ""  # ended by the parent or the kernel: it did not get through
+        kind, text = reply.result[:1], reply.result[9:].decode(errors="replace")
+        return text if kind == b"R" else ""
+
+    def ended_by(self, name: str, expected: str) -> str:
+        """ "" where the parent ended the call for the expected reason."""
+        reply = self._reply(name, {}, deadline_s=0.3)
+        return "" if reply.ended_by == expected else f"ended by {reply.ended_by or 'itself'}, not {expected}"
+
+    def _reply(self, name: str, arguments: dict[str, Any], deadline_s: float) -> Reply:
+        request = {"tool": name, "deadline_s": deadline_s, "cpu_s": 6, "memory_mb": LIMITS.memory_mb}
+        return self.zygote.exchange(request, json.dumps(arguments).encode(), b"")
+
+
+@contextmanager
+def listeners(folder: str) -> Iterator[tuple[int, str, str]]:
+    """Things to reach: a TCP port, an abstract and a named unix socket, all listening."""
+    abstract, path = f"rayplay-canary-{os.getpid()}", str(Path(folder, "socket"))
+    with socket.create_server(("127.0.0.1", 0)) as tcp, unix_server("\0" + abstract), unix_server(path):
+        os.chmod(path, 0o777)
+        yield tcp.getsockname()[1], abstract, path
+
+
+def unix_server(address: str) -> socket.socket:
+    """A listening unix socket."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(address)
+    server.listen(1)
+    return server
+
+
+def shared_namespaces(theirs: dict[str, str]) -> str:
+    """ "" where the zygote shares none of these namespaces with this process, else which."""
+    same = [name for name, number in theirs.items() if number == os.readlink(f"/proc/self/ns/{name}")]
+    return f"shares {', '.join(same)}" if same or not theirs else ""
+
+
+def root_identity() -> list[int]:
+    """Device and inode of this process's root folder."""
+    return list(scratch.identity("/"))
+
+
+def landlock_abi() -> int:
+    """Version of the kernel's Landlock interface, by asking the kernel; 0 = none."""
+    ctypes.set_errno(0)
+    try:
+        return landlock_abi_version()
+    except OSError:
+        return 0
+
+
+def no_gvisor() -> str:
+    """Why L4 is not in force."""
+    if shutil.which("runsc") is None:
+        return "L4: gVisor is not installed (no runsc on PATH)"
+    return "L4: only on request (level L4)"

@@ -1,0 +1,79 @@
+"""Names of system calls -> a BPF program that allows these and nothing else.
+
+An allow-list: what is not named answers ENOSYS, as on a kernel that does not have it, so libraries fall back instead of
+dying. Calls of another ABI (32 bit, x32) end the process. Some calls are allowed for certain arguments only.
+"""
+
+import errno
+import tempfile
+
+import pyseccomp
+from pyseccomp import EQ, MASKED_EQ, Arg
+
+ALLOWED = """
+read write readv writev pread64 pwrite64 preadv pwritev lseek close close_range sendfile copy_file_range
+open openat access faccessat faccessat2 stat lstat fstat newfstatat statx statfs fstatfs getdents64 getcwd chdir fchdir
+readlink readlinkat mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 symlink symlinkat truncate ftruncate
+fsync fdatasync fallocate fadvise64 flock chmod fchmod fchmodat utimensat umask
+dup dup2 dup3 pipe pipe2 poll ppoll select pselect6 epoll_create1 epoll_ctl epoll_wait epoll_pwait eventfd2
+mmap munmap mprotect mremap madvise brk msync mincore membarrier
+rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack pause
+alarm setitimer getitimer nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time times
+getpid getppid gettid getuid geteuid getgid getegid getresuid getresgid getgroups getpgrp getpgid getsid
+getrusage getrlimit sysinfo uname getcpu getpriority sched_yield sched_getaffinity sched_getparam sched_getscheduler
+futex set_robust_list get_robust_list rseq set_tid_address restart_syscall exit exit_group getrandom wait4 waitid
+recvfrom shutdown getsockname getpeername
+""".split()
+
+# fcntl: no F_SETOWN, F_SETSIG or F_NOTIFY, which make the kernel send signals; no leases, seals or pipe sizes
+FCNTL = {"F_DUPFD": 0, "F_GETFD": 1, "F_SETFD": 2, "F_GETFL": 3, "F_GETLK": 5, "F_SETLK": 6, "F_SETLKW": 7}
+FCNTL |= {"F_OFD_GETLK": 36, "F_OFD_SETLK": 37, "F_DUPFD_CLOEXEC": 1030}
+# ioctl: ask a terminal what it is, set blocking and close-on-exec; never TIOCSTI, FIOSETOWN, FS_IOC_SETFLAGS
+IOCTL = {"TCGETS": 0x5401, "TIOCGWINSZ": 0x5413, "FIONREAD": 0x541B, "FIONBIO": 0x5421}
+IOCTL |= {"FIONCLEX": 0x5450, "FIOCLEX": 0x5451}
+PRCTL = {"PR_GET_DUMPABLE": 3, "PR_SET_NAME": 15, "PR_GET_NAME": 16, "PR_GET_NO_NEW_PRIVS": 39}
+
+O_ASYNC = 0o20000  # would let the kernel signal whoever owns the descriptor
+AF_UNIX, SOCK_STREAM, SOCK_TYPE_MASK = 1, 1, 0xF
+
+
+def build_filter() -> bytes:
+    """The filter as the kernel takes it: an array of 8-byte `struct sock_filter`."""
+    bpf = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.ENOSYS))
+    bpf.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
+    for name in ALLOWED:
+        _allow(bpf, name)
+    for command in FCNTL.values():
+        _allow(bpf, "fcntl", Arg(1, MASKED_EQ, 0xFFFFFFFF, command))
+    flags_without_async = (Arg(1, MASKED_EQ, 0xFFFFFFFF, 4), Arg(2, MASKED_EQ, O_ASYNC, 0))
+    _allow(bpf, "fcntl", *flags_without_async)
+    for request in IOCTL.values():
+        _allow(bpf, "ioctl", Arg(1, MASKED_EQ, 0xFFFFFFFF, request))
+    for option in PRCTL.values():
+        _allow(bpf, "prctl", Arg(0, MASKED_EQ, 0xFFFFFFFF, option))
+    _allow(bpf, "prlimit64", Arg(2, EQ, 0))  # reading limits, never setting them
+    # asyncio needs a connected pair; a datagram pair could still address other sockets, a stream pair cannot
+    _allow(bpf, "socketpair", Arg(0, EQ, AF_UNIX), Arg(1, MASKED_EQ, SOCK_TYPE_MASK, SOCK_STREAM))
+    _allow(bpf, "sendto", Arg(4, EQ, 0))
+    for name in ("clone", "fork", "vfork", "kill", "tgkill", "tkill", "socket", "execve", "setrlimit"):
+        _refuse(bpf, name)
+    with tempfile.TemporaryFile() as file:
+        bpf.export_bpf(file)
+        file.seek(0)
+        return file.read()
+
+
+def _allow(bpf: pyseccomp.SyscallFilter, name: str, *arguments: Arg) -> None:
+    if _exists(name):
+        bpf.add_rule(pyseccomp.ALLOW, name, *arguments)
+
+
+def _refuse(bpf: pyseccomp.SyscallFilter, name: str) -> None:
+    """EPERM, where a library or a reader would be misled by "not implemented"."""
+    if _exists(name):
+        bpf.add_rule(pyseccomp.ERRNO(errno.EPERM), name)
+
+
+def _exists(name: str) -> bool:
+    """Whether this architecture has the call (arm64 has no open, stat, fork, ...)."""
+    return pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name) >= 0

@@ -1,0 +1,148 @@
+"""One zygote as its owner sees it: start, exchange a call for a reply within a deadline, end."""
+
+import socket
+import subprocess
+import tempfile
+from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+from rayplay.errors import SandboxError, ToolboxError
+from rayplay.records import ToolSpec
+from rayplay.sandbox import scratch
+from rayplay.sandbox.launch import Launch, prepare, read_paths, supported_machine
+from rayplay.sandbox.levels import Level, Limits
+from rayplay.sandbox.seccomp import build_filter
+from rayplay.sandbox.wire import receive_frame, send_frame
+
+START_S = 60.0  # importing a user's modules may be slow
+GRACE_S = 2.0  # by how much the owner outwaits the zygote's own deadline
+
+# The kernel's parent-death signal follows the *thread* that started a process, so zygotes are started by one that stays.
+_starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-starter")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """How a call ended, as the zygote saw it; printed and result are bytes that the child wrote."""
+
+    ended_by: str
+    exit: int
+    seconds: float
+    cpu_s: float
+    max_rss_kb: int
+    tainted: bool
+    printed: bytes
+    result: bytes
+
+
+class ZygoteGoneError(Exception):
+    """The zygote died or stopped answering in the middle of a call."""
+
+
+class Zygote:
+    """A running zygote. Not thread-safe: one call at a time."""
+
+    def __init__(
+        self, modules: tuple[str, ...], level: Level, limits: Limits, search_paths: tuple[str, ...], slot: int
+    ):
+        if not supported_machine():
+            raise SandboxError("the sandbox needs Linux on x86_64 or aarch64; nothing weaker is offered")
+        self.calls = 0
+        self.slot = slot
+        self.process: subprocess.Popen | None = None
+        self.launch = prepare(level, search_paths, limits.scratch_bytes, slot)
+        self.folder_id = scratch.identity(self.launch.folder)
+        self.complaints = tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            self.sock, self.process = _starter.submit(start, self.launch, self.complaints).result(START_S)
+            introduction = self._greet(modules, level, limits, search_paths)
+            self.specs = tuple(ToolSpec.model_validate(s) for s in introduction["specs"])
+            self.uid: int = introduction["uid"]
+            self.namespaces: dict[str, str] = introduction["namespaces"]
+            self.root: list[int] = introduction["root"]
+        except BaseException:
+            self.close()
+            raise
+
+    def _greet(self, modules: tuple[str, ...], level: Level, limits: Limits, search_paths: tuple[str, ...]) -> dict:
+        config = {
+            "modules": modules,
+            "search_paths": search_paths,
+            "level": level.value,
+            "seccomp": b64encode(filter_bytes()).decode() if level is not Level.L0 else "",
+            "limits": limits.model_dump(),
+            "result_bytes": limits.output_bytes + limits.state_bytes + 9,
+            "scratch": self.launch.scratch,
+            "uid": self.launch.uid,
+            "read_paths": read_paths(),
+        }
+        try:
+            self.sock.settimeout(START_S)
+            send_frame(self.sock, config)
+            header, _ = receive_frame(self.sock)
+        except (EOFError, OSError) as error:
+            raise SandboxError(f"{level.value} cannot start here: {self.complaint() or error}") from error
+        if "failed" in header:
+            raise ToolboxError(f"tools {', '.join(modules)} cannot be loaded: {header['failed']}")
+        return header
+
+    def exchange(self, request: dict[str, Any], arguments: bytes, state: bytes) -> Reply:
+        """Run one call.
+
+        Raises:
+            ZygoteGoneError: No answer in time; the zygote has been ended.
+        """
+        self.calls += 1
+        try:
+            self.sock.settimeout(request["deadline_s"] + GRACE_S)
+            send_frame(self.sock, request, arguments, state)
+            header, (printed, result) = receive_frame(self.sock)
+        except (EOFError, OSError, ValueError) as error:
+            self.close()
+            raise ZygoteGoneError(str(error) or "closed") from error
+        return Reply(**header, printed=printed, result=result)
+
+    def complaint(self) -> str:
+        """What the starting command wrote to its standard error."""
+        self.complaints.seek(0)
+        return self.complaints.read(2000).decode(errors="replace").strip()
+
+    def close(self) -> None:
+        """End the zygote, and with it a call that it may be running; remove its folder."""
+        if self.process is not None:
+            self.sock.close()
+            self.process.kill()  # at L3 this is bubblewrap, whose end ends pid 1 of the namespace and so everything
+            self.process.wait()
+            self.process = None
+        self.complaints.close()
+        inside = scratch.identity_or_none(self.launch.folder)
+        if inside == self.folder_id:
+            scratch.sweep(self.launch.folder, inside)
+            Path(self.launch.folder).rmdir()
+
+
+def start(launch: Launch, complaints: IO[bytes]) -> tuple[socket.socket, subprocess.Popen]:
+    """Exec the zygote with an empty environment but for what the launch names, and a socket to talk on."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [*launch.command, str(theirs.fileno())],
+            env=launch.environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=complaints,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+    return ours, process
+
+
+@cache
+def filter_bytes() -> bytes:
+    """The seccomp filter, built once for all zygotes."""
+    return build_filter()

@@ -1,0 +1,214 @@
+"""Calls on a socket -> results on the same socket: a warm process that forks a fresh, confined child per call.
+
+Started by exec with a clean environment, never by forking the caller. It imports the tools, builds the confinement once,
+and serves one call at a time. It never parses what a child wrote: bytes go to the parent as they are.
+Ends when its socket closes.
+"""
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from base64 import b64decode
+from pathlib import Path
+from typing import Any
+
+from rayplay.sandbox import confine, scratch
+from rayplay.sandbox.child import Table, load_table, run_child
+from rayplay.sandbox.wire import receive_frame, send_frame
+
+POLL_MS = 100  # how often a running call's scratch is weighed
+
+
+class Zygote:
+    """Holds the loaded tools and the confinement, and serves calls."""
+
+    def __init__(self, sock: socket.socket, config: dict[str, Any], table: Table) -> None:
+        self.sock = sock
+        self.config = config
+        self.limits = config["limits"]
+        self.table = table
+        self.scratch = config["scratch"]
+        self.null = os.open(os.devnull, os.O_RDONLY)
+        self.confinement = self._build_confinement()
+        scratch.give(self.scratch, self.confinement.uid)
+        self.scratch_id = scratch.identity(self.scratch)
+
+    def _build_confinement(self) -> confine.Confinement:
+        level = self.config["level"]
+        reads = [*self.config["read_paths"], *self.table.read_paths]
+        ruleset = confine.build_ruleset(reads, [self.scratch]) if level in ("L2", "L3", "L4") else -1
+        if os.geteuid() == 0:
+            confine.drop_bounding_set()
+        return confine.Confinement(
+            seccomp=b64decode(self.config["seccomp"]) if level != "L0" else b"",
+            ruleset=ruleset,
+            uid=self.config["uid"] if os.geteuid() == 0 and level != "L0" else -1,
+            base_bytes=confine.own_address_space(),
+            rlimits=confine.rlimits(self.limits["file_bytes"], self.limits["open_files"]),
+        )
+
+    def introduction(self) -> dict[str, Any]:
+        """What the parent wants to know first: the tools, and where this process lives."""
+        return {
+            "specs": [spec.model_dump(mode="json") for spec in self.table.specs],
+            "uid": self.confinement.uid if self.confinement.uid >= 0 else os.getuid(),
+            "namespaces": {name: os.readlink(f"/proc/self/ns/{name}") for name in ("pid", "net", "ipc", "mnt")},
+            "root": scratch.identity("/"),
+        }
+
+    def serve(self) -> None:
+        """Answer frames until the socket closes."""
+        while True:
+            try:
+                request, blobs = receive_frame(self.sock)
+            except (EOFError, OSError):
+                return
+            header, outputs = self.call(request, blobs)
+            header["tainted"] = not scratch.sweep(self.scratch, self.scratch_id)
+            send_frame(self.sock, header, *outputs)
+
+    def call(self, request: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+        """Fork a child for one call, watch it to its end, and say how it ended."""
+        started = time.monotonic()
+        printed_r, printed_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        result_r, result_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        zygote_pid = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            os.set_blocking(printed_w, True)
+            os.set_blocking(result_w, True)
+            run_child(self, request, blobs, zygote_pid, (self.null, printed_w, result_w))
+        os.close(printed_w)
+        os.close(result_w)
+        pidfd = os.pidfd_open(pid)
+        bounds = {printed_r: self.limits["output_bytes"], result_r: self.config["result_bytes"]}
+        watch = Watch(pidfd, bounds, started + request["deadline_s"], self.sock.fileno(), self._overfull)
+        ended_by = watch.until_end()
+        _, code, usage = os.wait4(pid, 0)
+        for fd in (printed_r, result_r, pidfd):
+            os.close(fd)
+        reap_strays()
+        header = {
+            "ended_by": ended_by,
+            "exit": os.waitstatus_to_exitcode(code),
+            "seconds": time.monotonic() - started,
+            "cpu_s": usage.ru_utime + usage.ru_stime,
+            "max_rss_kb": usage.ru_maxrss,
+        }
+        return header, [bytes(watch.heads[printed_r]), bytes(watch.heads[result_r])]
+
+    def _overfull(self) -> bool:
+        files, size = scratch.weigh(self.scratch, self.limits["scratch_files"])
+        return files > self.limits["scratch_files"] or size > self.limits["scratch_bytes"]
+
+
+class Watch:
+    """Waits for a child, reading what it writes within bounds; ends it at the deadline or over a bound."""
+
+    def __init__(self, pidfd: int, bounds: dict[int, int], deadline: float, control: int, overfull: Any) -> None:
+        self.pidfd = pidfd
+        self.bounds = bounds
+        self.deadline = deadline
+        self.control = control
+        self.overfull = overfull
+        self.heads: dict[int, bytearray] = {fd: bytearray() for fd in bounds}
+
+    def until_end(self) -> str:
+        """Return "" where the child ended by itself, else "deadline", "output", "disk" or "parent" (who has gone)."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        poll.register(self.control, select.POLLRDHUP)
+        for fd in self.bounds:
+            poll.register(fd, select.POLLIN)
+        weigh_at = time.monotonic() + POLL_MS / 1000
+        while True:
+            now = time.monotonic()
+            left_ms = (self.deadline - now) * 1000
+            if left_ms <= 0:
+                return self._end("deadline")
+            events = dict(poll.poll(min(left_ms, POLL_MS) + 1))
+            for fd in self.bounds.keys() & events.keys():
+                if not self._read(fd):
+                    poll.unregister(fd)
+                if len(self.heads[fd]) > self.bounds[fd]:
+                    return self._end("output")
+            if self.control in events:
+                return self._end("parent")
+            if self.pidfd in events:
+                return self._last_words()
+            if now > weigh_at:
+                if self.overfull():
+                    return self._end("disk")
+                weigh_at = time.monotonic() + POLL_MS / 1000
+
+    def _last_words(self) -> str:
+        for fd in self.bounds:
+            while self._read(fd):
+                if len(self.heads[fd]) > self.bounds[fd]:
+                    return "output"
+        return ""
+
+    def _end(self, why: str) -> str:
+        signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        for fd in self.bounds:
+            while len(self.heads[fd]) <= self.bounds[fd] and self._read(fd):
+                pass
+        return why
+
+    def _read(self, fd: int) -> bool:
+        """Read once, at most one byte over the bound; False at end of file or when nothing is there."""
+        room = self.bounds[fd] + 1 - len(self.heads[fd])
+        try:
+            part = os.read(fd, min(max(room, 0), 1 << 16))
+        except BlockingIOError:
+            return False
+        self.heads[fd] += part
+        return bool(part)
+
+
+def reap_strays() -> None:
+    """Kill and collect whatever a call left behind; only without seccomp (L0) can there be any."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+                os.kill(int(child), signal.SIGKILL)
+            time.sleep(0.001)
+
+
+def main() -> None:
+    """Serve on the socket whose descriptor is the only argument."""
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    sock.set_inheritable(False)
+    confine.prctl(confine.PR_SET_PDEATHSIG, confine.SIGKILL)
+    confine.prctl(confine.PR_SET_DUMPABLE, 0)
+    confine.prctl(confine.PR_SET_CHILD_SUBREAPER, 1)
+    config, _ = receive_frame(sock)
+    sys.path[:0] = config["search_paths"]
+    try:
+        table = load_table(config["modules"])
+        zygote = Zygote(sock, config, table)
+    except Exception as error:  # the user's modules may raise anything; it is told, not survived
+        send_frame(sock, {"failed": f"{type(error).__name__}: {error}"[:2000]})
+        return
+    read_end, write_end = os.pipe()  # printing must never reach whatever the caller's terminal is
+    os.dup2(write_end, 1)
+    os.dup2(write_end, 2)
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    gc.collect()
+    gc.freeze()
+    send_frame(sock, zygote.introduction())
+    zygote.serve()
+    os.close(read_end)
+
+
+if __name__ == "__main__":
+    main()
