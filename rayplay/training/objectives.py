@@ -1,0 +1,93 @@
+"""The table of objectives: TRL's trainers, fed exact rows in a planned order, with shared prefixes forwarded once.
+
+An objective is a row: which columns it reads, TRL's config and trainer. The subclasses below change where batches come
+from and, for DPO, which tokens carry loss; every loss is TRL's own. Your own objective is one row more:
+`OBJECTIVES["mine"] = Objective(columns, config, trainer)` with a trainer that takes `PlannedSteps` as a base.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+from rayplay.training.rows import dpo_columns, sft_columns
+from rayplay.training.settings import TrainSettings
+from rayplay.training.tree import Sharing, share_prefixes
+
+
+class PlannedSteps:
+    """Mixin for a TRL trainer: one batch per optimizer step, as planned; every worker sees the whole batch.
+
+    The forward behind the trainer shares the rows of a batch out among the workers (tree.py), so accelerate must not.
+    """
+
+    steps: list[list[int]]
+
+    def __init__(self, *args: Any, steps: list[list[int]], sharing: Sharing, **kwargs: Any):
+        self.steps = steps
+        super().__init__(*args, **kwargs)
+        for model in (self.model, getattr(self, "ref_model", None)):
+            if model is not None:
+                share_prefixes(model.get_base_model() if hasattr(model, "peft_config") else model, sharing)
+
+    def get_train_dataloader(self) -> DataLoader:
+        """The planned batches; not prepared by accelerate, which would give each worker a part of them."""
+        self._set_signature_columns_if_needed()
+        return DataLoader(self.train_dataset, batch_sampler=self.steps, collate_fn=self.data_collator)
+
+
+class ExactSFT(PlannedSteps, SFTTrainer):
+    """SFT on rows that carry their own labels."""
+
+
+class MaskedPreferences(DataCollatorForPreference):
+    """TRL's collator, with loss on sampled tokens alone: TRL would give tool output inside a completion loss too."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Batch of [chosen; rejected] rows, whose completion_mask is 1 exactly where a row's own mask is."""
+        batch = super().torch_call(examples)
+        for half, side in enumerate(("chosen", "rejected")):
+            for i, example in enumerate(examples):
+                start, mask = len(example["prompt_ids"]), example[f"{side}_mask"]
+                row = batch["completion_mask"][half * len(examples) + i]
+                row[start : start + len(mask)] *= torch.tensor(mask)
+        return batch
+
+
+class ExactDPO(PlannedSteps, DPOTrainer):
+    """DPO on pairs that are token ids already."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        return dataset
+
+
+class Objective(NamedTuple):
+    """One row of the table."""
+
+    columns: Callable[..., Dataset]
+    config: Callable[[TrainSettings, dict[str, Any]], Any]
+    trainer: Callable[..., Any]
+    collator: Callable[[int], Any] | None = None
+
+
+def _sft_config(settings: TrainSettings, shared: dict[str, Any]) -> SFTConfig:
+    # The whole step's tokens are counted by each worker already.
+    return SFTConfig(
+        **shared, dataset_kwargs={"skip_prepare_dataset": True}, packing=False, average_tokens_across_devices=False
+    )
+
+
+def _dpo_config(settings: TrainSettings, shared: dict[str, Any]) -> DPOConfig:
+    weights = list(settings.loss_weights) if settings.loss_weights else None
+    return DPOConfig(**shared, beta=settings.beta, loss_type=list(settings.loss_type), loss_weights=weights)
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "sft": Objective(sft_columns, _sft_config, ExactSFT),
+    "dpo": Objective(dpo_columns, _dpo_config, ExactDPO, lambda pad: MaskedPreferences(pad_token_id=pad)),
+}
+OBJECTIVES["teacher_mode"] = OBJECTIVES["sft"]

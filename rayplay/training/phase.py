@@ -1,0 +1,218 @@
+"""Rows + model folder + settings -> trained weights: what one worker does in one training phase. No Ray here.
+
+Under torch.distributed every worker calls `run_phase` with the same arguments; gradients meet in DDP.
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+
+from rayplay.errors import AlarmError, RecipeError
+from rayplay.records import Json, Pair, Row
+from rayplay.training.objectives import OBJECTIVES
+from rayplay.training.rows import usable_rows
+from rayplay.training.schedule import plan_steps
+from rayplay.training.settings import TrainSettings
+from rayplay.training.tree import Sharing, why_not_exact
+
+
+class PhaseResult(NamedTuple):
+    """What a phase ends with; the weights lie in its work folder under `trained/`."""
+
+    steps: list[Json]  # metrics of each optimizer step
+    seconds: float
+    raw_tokens: int
+    unique_tokens: int
+    left_out: dict[str, str]  # row or pair id -> why it was not trained on
+    folder: Path
+
+
+def run_phase(
+    *,
+    model_dir: str,
+    rows: Sequence[Row | Pair],
+    method: str,
+    settings: TrainSettings,
+    work_dir: Path,
+    start_dir: Path | None = None,
+    resume_from: Path | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+    on_step: Callable[[Json], None] | None = None,
+) -> PhaseResult:
+    """Train once over `rows`.
+
+    Args:
+        model_dir: Folder of the base model.
+        rows: Rows for sft, Pairs for dpo; those that cannot be trained on are reported in the result.
+        method: A row of OBJECTIVES.
+        settings: The phase's settings.
+        work_dir: Where checkpoints and the trained weights go.
+        start_dir: Adapter (or full weights) of the policy before this phase; DPO's reference is that policy.
+        resume_from: A checkpoint folder of this same phase.
+        callbacks: Further transformers callbacks.
+        on_step: Called on every worker with each step's metrics.
+
+    Raises:
+        RecipeError: Unknown method, or prefix sharing would not be exact.
+        AlarmError: Training can no longer teach anything (loss is not a number).
+    """
+    if method not in OBJECTIVES:
+        raise RecipeError(f"training.method {method!r} has no objective; known: {', '.join(sorted(OBJECTIVES))}")
+    started = time.monotonic()
+    usable = usable_rows(rows, settings.max_length)
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    steps = plan_steps(
+        len(usable.kept), settings.batch_size, settings.num_epochs, settings.max_steps, settings.seed, world
+    )
+    sharing = Sharing(tree=settings.tree_packing, max_unique_tokens=settings.max_unique_tokens)
+    log = StepLog(sharing, len(steps), on_step)
+    trainer = build_trainer(
+        model_dir, usable.kept, method, settings, work_dir, steps, sharing, start_dir, [log, *callbacks]
+    )
+    trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+    folder = work_dir / "trained"
+    if trainer.is_world_process_zero():
+        _save(trainer.model, folder)
+    return PhaseResult(
+        steps=log.steps,
+        seconds=time.monotonic() - started,
+        raw_tokens=sharing.count.raw,
+        unique_tokens=sharing.count.unique,
+        left_out=usable.left_out,
+        folder=folder,
+    )
+
+
+def build_trainer(
+    model_dir: str,
+    rows: Sequence[Row | Pair],
+    method: str,
+    settings: TrainSettings,
+    work_dir: Path,
+    steps: list[list[int]],
+    sharing: Sharing,
+    start_dir: Path | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Any:
+    """The TRL trainer of one phase, ready to `train()`."""
+    objective = OBJECTIVES[method]
+    tokenizer = AutoTokenizer.from_pretrained(model_dir)
+    model, lora = load_policy(model_dir, settings, start_dir)
+    reason = why_not_exact(model.config, settings.lora.dropout if settings.use_lora else 0.0)
+    if sharing.tree and reason:
+        raise RecipeError(f"training.tree_packing is on, but {reason}; --set training.tree_packing=false")
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    return objective.trainer(
+        model=model,
+        args=objective.config(settings, _shared_arguments(settings, work_dir, len(steps), model)),
+        train_dataset=objective.columns(rows),
+        processing_class=tokenizer,
+        peft_config=lora,
+        data_collator=objective.collator(pad) if objective.collator else None,
+        callbacks=list(callbacks),
+        steps=steps,
+        sharing=sharing,
+    )
+
+
+def load_policy(model_dir: str, settings: TrainSettings, start_dir: Path | None) -> tuple[Any, LoraConfig | None]:
+    """(model, None) where weights to continue from are given or all weights are trained, else (base, LoRA settings)."""
+    full_start = start_dir if start_dir and not settings.use_lora else None
+    model = AutoModelForCausalLM.from_pretrained(
+        full_start or model_dir, dtype=_dtype(settings.dtype), trust_remote_code=settings.trust_remote_code
+    )
+    model.config.use_cache = False
+    if not settings.use_lora:
+        return model, None
+    if start_dir:
+        return PeftModel.from_pretrained(model, start_dir, is_trainable=True), None
+    lora = settings.lora
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    return model, LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=targets,
+        use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
+        task_type="CAUSAL_LM",
+    )
+
+
+class StepLog(TrainerCallback):
+    """Collects each optimizer step's metrics, with tokens and seconds; stops the run where the loss is not a number."""
+
+    def __init__(self, sharing: Sharing, total: int, on_step: Callable[[Json], None] | None):
+        self.sharing, self.total, self.on_step = sharing, total, on_step
+        self.steps: list[Json] = []
+        self._last = (0, 0, time.monotonic())
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Json | None = None, **_: Any) -> None:
+        """One entry per step; transformers' closing summary is not one."""
+        if not logs or "loss" not in logs:
+            return
+        raw, unique, then = self._last
+        now, count = time.monotonic(), self.sharing.count
+        entry = {"step": state.global_step, "steps": self.total, **{k: v for k, v in logs.items() if k != "epoch"}}
+        entry |= {"raw_tokens": count.raw - raw, "unique_tokens": count.unique - unique, "seconds": now - then}
+        self._last = (count.raw, count.unique, now)
+        self.steps.append(entry)
+        if self.on_step:
+            self.on_step(entry)
+        if not math.isfinite(entry["loss"]) or not math.isfinite(entry.get("grad_norm", 0.0)):
+            raise AlarmError(
+                f"training step {state.global_step}: loss is {entry['loss']}, gradient norm "
+                f"{entry.get('grad_norm')}; lower training.learning_rate (now {args.learning_rate})"
+            )
+
+
+def _shared_arguments(settings: TrainSettings, work_dir: Path, num_steps: int, model: Any) -> dict[str, Any]:
+    on_cpu = not torch.cuda.is_available()
+    return {
+        "output_dir": str(work_dir),
+        "max_steps": num_steps,
+        "per_device_train_batch_size": settings.batch_size,
+        "gradient_accumulation_steps": 1,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": settings.scheduler,
+        "warmup_steps": math.ceil(settings.warmup_ratio * num_steps),
+        "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.max_grad_norm,
+        "max_length": None,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps" if settings.checkpoint_every else "no",
+        "save_steps": settings.checkpoint_every or num_steps,
+        "save_total_limit": 2,
+        "report_to": [],
+        "disable_tqdm": True,
+        "gradient_checkpointing": settings.gradient_checkpointing,
+        "ddp_find_unused_parameters": False,
+        "remove_unused_columns": False,
+        "use_cpu": on_cpu,
+        "bf16": not on_cpu and model.dtype == torch.bfloat16,
+        "seed": settings.seed,
+        "data_seed": settings.seed,
+    }
+
+
+def _dtype(name: str) -> torch.dtype:
+    """The dtype to load in; "auto" is bfloat16 on GPUs and float32 on CPUs, where bfloat16 is mostly emulated."""
+    if name != "auto":
+        return getattr(torch, name)
+    return torch.bfloat16 if torch.cuda.is_available() else torch.float32
+
+
+def _save(model: Any, folder: Path) -> None:
+    """The policy's own weights: the "default" adapter without its frozen reference copy, or the whole model."""
+    if isinstance(model, PeftModel):
+        model.save_pretrained(folder, selected_adapters=["default"])
+    else:
+        model.save_pretrained(folder)

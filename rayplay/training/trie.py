@@ -1,0 +1,109 @@
+"""Rows of token ids -> a prefix trie: each shared token once, numbered depth first.
+
+With depth-first numbers the subtree of node j is the interval [j, end[j]), so "j is an ancestor of i, or i itself" is
+`j <= i < end[j]`: two vectors describe the whole attention mask. Rows in lexicographic order share with a trie exactly
+what they share with the row before them, so no dictionary of children is needed.
+
+Shapes: U unique tokens (nodes), R rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Tokens = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Trie:
+    """Unique tokens in depth-first order, and where each row runs through them."""
+
+    tokens: list[int]  # (U,)
+    depths: list[int]  # (U,) = position of the token in its row
+    ends: list[int]  # (U,) one past the last node of the subtree
+    paths: list[list[int]]  # (R,) of (row length,): the nodes of each row, in the caller's order of rows
+
+
+def fold(rows: Sequence[Tokens]) -> Trie:
+    """The trie of `rows`; an empty row has an empty path."""
+    order = sorted(range(len(rows)), key=lambda r: rows[r])
+    tokens: list[int] = []
+    depths: list[int] = []
+    ends: list[int] = []
+    paths: list[list[int]] = [[] for _ in rows]
+    previous: Tokens = ()
+    path: list[int] = []
+    for r in order:
+        row = rows[r]
+        shared = shared_length(previous, row)
+        new = range(len(tokens), len(tokens) + len(row) - shared)
+        tokens.extend(row[shared:])
+        depths.extend(range(shared, len(row)))
+        ends.extend([0] * len(new))
+        path = path[:shared] + list(new)
+        for node in path:
+            ends[node] = len(tokens)
+        paths[r] = path
+        previous = row
+    return Trie(tokens, depths, ends, paths)
+
+
+def count_unique(rows: Sequence[Tokens]) -> int:
+    """Nodes of the trie of `rows`, without building it."""
+    ordered = sorted(rows)
+    return sum(len(b) - shared_length(a, b) for a, b in zip([(), *ordered[:-1]], ordered, strict=True))
+
+
+def split(rows: Sequence[Tokens], max_unique: int) -> list[list[int]]:
+    """Indices of `rows` in groups of neighbours whose tries have at most `max_unique` nodes each.
+
+    A row longer than the budget stands alone: it is never cut.
+    """
+    groups: list[list[int]] = []
+    size = 0
+    previous: Tokens = ()
+    for r in sorted(range(len(rows)), key=lambda r: rows[r]):
+        new = len(rows[r]) - shared_length(previous, rows[r])
+        if not groups or size + new > max_unique:
+            groups.append([])
+            size, new = 0, len(rows[r])
+        groups[-1].append(r)
+        size += new
+        previous = rows[r]
+    return groups
+
+
+def share_out(rows: Sequence[Tokens], parts: int) -> list[list[int]]:
+    """Indices of `rows` in `parts` runs of lexicographic order with about equally many unique tokens, none empty.
+
+    Raises:
+        ValueError: There are fewer rows than parts.
+    """
+    if len(rows) < parts:
+        raise ValueError(f"{len(rows)} rows cannot be shared by {parts} workers")
+    order = sorted(range(len(rows)), key=lambda r: rows[r])
+    ordered = [rows[r] for r in order]
+    fresh = [len(b) - shared_length(a, b) for a, b in zip([(), *ordered[:-1]], ordered, strict=True)]
+    goal, done, runs = sum(fresh) / parts, 0, [[] for _ in range(parts)]
+    part = 0
+    for position, (r, new) in enumerate(zip(order, fresh, strict=True)):
+        left = len(order) - position
+        must_move = left == parts - part - 1
+        if runs[part] and part < parts - 1 and (must_move or done + new / 2 >= goal * (part + 1)):
+            part += 1
+        runs[part].append(r)
+        done += new
+    return runs
+
+
+def shared_length(a: Tokens, b: Tokens) -> int:
+    """Number of leading tokens that `a` and `b` have in common."""
+    low, high = 0, min(len(a), len(b))
+    if a[:high] == b[:high]:
+        return high
+    while low + 1 < high:  # invariant: a[:low] == b[:low] and a[:high] != b[:high]
+        middle = (low + high) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
