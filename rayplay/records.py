@@ -1,7 +1,7 @@
 """The nouns: Task, Message, ToolCall, ToolResult, Turn, Trajectory, Pair, Demonstration, Preference, Adapter.
 
 Frozen, and the same after a trip through JSON or pickle. Ids are addresses, not counters of arrival: whoever knows a
-task, a round and a sample number can name the record and derive its seed, so no result depends on which worker was first.
+task, a round and a sample number can name the record and derive its seed: no result depends on who came first.
 """
 
 import hashlib
@@ -58,6 +58,7 @@ class ToolSpec(Record):
     deadline_s: float = 5.0
     memory_mb: int = 512
     needs: tuple[str, ...] = ()  # of "network", "files": must be allowed by the recipe
+    pure: bool = False  # fixed code over plain data, no state: calls may share one confined child, in turn
     original_name: str = ""  # the name in the data, where it was no valid one
     returns: Json = Field(default_factory=dict)  # JSON schema of the result, where a source declares it
 
