@@ -13,6 +13,8 @@ from rayplay.errors import RayplayError
 COMMANDS: dict[str, str] = {
     "train": "train",
     "recipe": "recipe",
+    "data": "data",
+    "generate-data": "generate",
 }
 
 

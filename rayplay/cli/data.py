@@ -1,0 +1,141 @@
+"""`rayplay data inspect | convert | show`: what a data set holds, as counts, as chat lines, as transcripts."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rayplay.data.census import Census
+from rayplay.data.sources import Opened, open_source, read_opened
+from rayplay.data.transcript import transcript
+from rayplay.data.writing import write_lines
+
+data_app = typer.Typer(no_args_is_help=True, help="Inspect, convert and show tool-use data sets.")
+
+PathArgument = Annotated[str, typer.Argument(help="File, folder, or hub id (owner/name).")]
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help="A known format, or the beginning of its name; detected if not given.")
+]
+OptionsOption = Annotated[
+    list[str] | None, typer.Option("--option", help="An option of the format, as name=value; repeat for several.")
+]
+SeedOption = Annotated[int, typer.Option(help="Seed of what is drawn (distractor tools).")]
+MaxRows = Annotated[int | None, typer.Option(help="Read at most this many rows.")]
+
+
+@data_app.command()
+def inspect(
+    path: PathArgument,
+    format: FormatOption = None,
+    option: OptionsOption = None,
+    max_rows: MaxRows = None,
+    seed: SeedOption = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
+) -> None:
+    """Count what is usable, and why the rest is not.
+
+    Examples:
+
+        rayplay data inspect ~/data/toolbench/answer
+
+        rayplay data inspect train.jsonl --format openai-jsonl --json
+    """
+    opened = open_source(path, format, _options(option), seed)
+    census = Census.of(opened)
+    for outcome in read_opened(opened, max_rows):
+        census.count(outcome)
+    if as_json:
+        print(json.dumps(census.summary(), ensure_ascii=False))
+    else:
+        _print_census(census)
+    census.require_usable(path)
+
+
+@data_app.command()
+def convert(
+    path: PathArgument,
+    out: Annotated[Path, typer.Argument(help="The file to write; .gz compresses it.")],
+    format: FormatOption = None,
+    what: Annotated[
+        Literal["auto", "demonstrations", "tasks", "preferences"], typer.Option(help="auto: what the format is for.")
+    ] = "auto",
+    option: OptionsOption = None,
+    max_rows: MaxRows = None,
+    seed: SeedOption = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
+) -> None:
+    """Write chat lines: OpenAI-style messages and tools, with source, id, licence and origin of each row.
+
+    Examples:
+
+        rayplay data convert ~/data/seal-tools seal.jsonl
+
+        rayplay data convert ~/data/toolbench/answer pairs.jsonl --what preferences
+    """
+    opened = open_source(path, format, _options(option), seed)
+    census = Census.of(opened)
+    kind = opened.source.gives if what == "auto" else what
+    written = write_lines(out, (census.counted(o) for o in read_opened(opened, max_rows)), kind)
+    census.require_usable(path)
+    summary = {**census.summary(), "out": str(out), "what": kind, "written": written}
+    print(json.dumps(summary, ensure_ascii=False) if as_json else f"{out}: {written} {kind} of {census.usable} rows")
+
+
+@data_app.command()
+def show(
+    path: PathArgument,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many conversations.")] = 3,
+    format: FormatOption = None,
+    option: OptionsOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Print the first conversations as readable transcripts.
+
+    Example:
+
+        rayplay data show ~/data/glaive --n 2
+    """
+    opened: Opened = open_source(path, format, _options(option), seed)
+    census = Census.of(opened)
+    shown = 0
+    for outcome in read_opened(opened):
+        census.count(outcome)
+        usable = outcome.usable
+        records = (usable.demonstrations or usable.preferences or usable.tasks) if usable else ()
+        for record in records[: n - shown]:
+            print(transcript(record), end="\n\n")
+            shown += 1
+        if shown >= n:
+            return
+    census.require_usable(path)
+
+
+def _options(pairs: list[str] | None) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{pair!r}: write name=value")
+        try:
+            found[name] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name] = value
+    return found
+
+
+def _print_census(census: Census) -> None:
+    console = Console()
+    summary = census.summary()
+    table = Table(show_header=False, box=None)
+    for key, value in summary.items():
+        if not isinstance(value, dict):
+            table.add_row(key, str(value))
+    console.print(table)
+    if census.rejected:
+        rejected = Table("rejected because", "rows", "first example", box=None)
+        for reason, count in census.rejected.most_common():
+            rejected.add_row(reason, str(count), census.first[reason])
+        console.print(rejected)

@@ -1,0 +1,166 @@
+"""Calls that stand in text -> (text without them, calls): tagged JSON, `[f(a=1)]`, ReAct.
+
+Each function gives calls as (name, arguments), and raises `Rejected("broken_call")` where a call is
+begun but cannot be read.
+"""
+
+import ast
+import json
+import re
+from typing import Any
+
+from rayplay.data.normal import Rejected
+
+Calls = list[tuple[Any, Any]]
+_TAGS = re.compile(r"<(tool_call|TOOLCALL|call|tool_calls)>\s*(.*?)\s*(?:</\1>|\Z)", re.DOTALL)
+_GLAIVE = re.compile(r"<functioncall>\s*(.*?)\s*(?:<\|endoftext\|>|\Z)", re.DOTALL)
+_QUOTED_ARGUMENTS = re.compile(r"""^\{\s*"name"\s*:\s*"([^"]+)"\s*,\s*"arguments"\s*:\s*'(.*)'\s*\}$""", re.DOTALL)
+_REACT = re.compile(r"^\s*(?:Thought:)?(.*?)\n\s*Action:\s*(.*?)\n\s*Action Input:\s*(.*)$", re.DOTALL)
+_CONSTANTS = {"true": True, "false": False, "null": None, "none": None}
+
+
+def tagged_calls(text: str) -> tuple[str, Calls]:
+    """`... <tool_call>{...}</tool_call>` (one or more, a list or one JSON a line) -> (text, calls)."""
+    calls: Calls = []
+    for match in _TAGS.finditer(text):
+        calls.extend(json_calls(match[2]))
+    return _TAGS.sub("", text).strip(), calls
+
+
+def json_calls(text: str) -> Calls:
+    """One call, a list of calls, or calls one after another, as JSON or Python literals -> calls."""
+    text = text.strip()
+    if not text:
+        return []
+    whole = _value(text)
+    if whole is None:
+        return [call for line in json_objects(text) for call in calls_of(line)]
+    return calls_of(whole)
+
+
+def calls_of(value: Any) -> Calls:
+    """A call, or a list of them, in any of the usual shapes -> calls."""
+    if isinstance(value, list):
+        return [call for item in value for call in calls_of(item)]
+    if not isinstance(value, dict):
+        raise Rejected("broken_call", f"a call is a {type(value).__name__}: {str(value)[:80]}")
+    if isinstance(value.get("function"), dict):
+        value = value["function"]
+    name = next((value[k] for k in ("name", "api_name", "api", "function", "tool_name") if k in value), None)
+    keys = ("arguments", "parameters", "args", "kwargs", "param_dict", "parameter")
+    return [(name, next((value[k] for k in keys if k in value), {}))]
+
+
+def glaive_calls(text: str) -> tuple[str, Calls]:
+    """`<functioncall> {"name": "f", "arguments": '{"a": 1}'} <|endoftext|>` -> (text, calls)."""
+    calls: Calls = []
+    for match in _GLAIVE.finditer(text):
+        quoted = _QUOTED_ARGUMENTS.match(match[1])
+        if quoted:
+            arguments = _value(quoted[2].replace("\\'", "'"))
+            if not isinstance(arguments, dict):
+                raise Rejected("broken_call", f"arguments of {quoted[1]}: {quoted[2][:120]}")
+            calls.append((quoted[1], arguments))
+        else:
+            calls.extend(json_calls(match[1]))
+    return _GLAIVE.sub("", text).replace("<|endoftext|>", "").strip(), calls
+
+
+def react_call(text: str) -> tuple[str, Calls]:
+    """`Thought: ... Action: f Action Input: {...}` -> (thought, [call]); other text has no call."""
+    match = _REACT.match("\n" + text.lstrip() if text.lstrip().startswith("Action:") else text)
+    if not match:
+        return re.sub(r"^\s*Thought:\s*", "", text).strip(), []
+    arguments = _value(match[3].strip() or "{}")
+    if not isinstance(arguments, dict):
+        raise Rejected("broken_call", f"Action Input is no object: {match[3][:120]}")
+    return match[1].strip(), [(match[2].strip(), arguments)]
+
+
+def bracket_calls(text: str) -> Calls | None:
+    """`[f(a=1), g(b="x")]` -> calls; None where the text is not of that form. Names may hold spaces and dots."""
+    text = text.strip()
+    if not (text.startswith("[") and text.endswith("]") and "(" in text):
+        return None
+    calls: Calls = []
+    for part in split_outside(text[1:-1], ","):
+        head, opened, rest = part.strip().partition("(")
+        if not opened or not rest.endswith(")") or not head.strip() or re.search(r"[\[\]{}=\"']", head):
+            return None
+        arguments = {}
+        for pair in split_outside(rest[:-1], ","):
+            key, equals, value = pair.partition("=")
+            if not pair.strip():
+                continue
+            if not equals:
+                raise Rejected("broken_call", f"argument without a name in {part[:120]}")
+            arguments[key.strip()] = _python_value(value.strip())
+        calls.append((head.strip(), arguments))
+    return calls
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """JSON or Python text of an object -> the object; {} where it is none."""
+    value = _value(text)
+    return value if isinstance(value, dict) else {}
+
+
+def split_outside(text: str, mark: str) -> list[str]:
+    """Split at `mark` where it stands outside of quotes and brackets."""
+    parts, depth, quote, start, i = [], 0, "", 0, 0
+    while i < len(text):
+        c = text[i]
+        if quote:
+            i += c == "\\"
+            quote = "" if c == quote else quote
+        elif c in "\"'" and not (i and text[i - 1].isalnum()):
+            quote = c
+        elif c in "([{":
+            depth += 1
+        elif c in ")]}":
+            depth -= 1
+        elif c == mark and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+        i += 1
+    return [*parts, text[start:]]
+
+
+def _python_value(text: str) -> Any:
+    if text.lower() in _CONSTANTS:
+        return _CONSTANTS[text.lower()]
+    value = _value(text)
+    if value is not None:
+        return value
+    # a string without quotes, as models and some rows write it
+    return text.strip("\"'")
+
+
+def _value(text: str) -> Any:
+    """JSON or a Python literal (with true / false / null understood); None where it is neither."""
+    try:
+        return json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        pass
+    if len(text) > 100_000:
+        return None
+    for candidate in (text, re.sub(r"\b(true|false|null)\b", lambda m: str(_CONSTANTS[m[1]]), text)):
+        try:
+            return ast.literal_eval(candidate)
+        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            continue
+    return None
+
+
+def json_objects(text: str) -> list[Any]:
+    """Objects one after another -> their values."""
+    decoder = json.JSONDecoder(strict=False)
+    found, at = [], 0
+    while at < len(text):
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            raise Rejected("broken_call", f"no JSON: {text[at : at + 120]}") from None
+        found.append(value)
+        at += len(text[at:]) - len(text[at:].lstrip(" \t\r\n,"))
+    return found

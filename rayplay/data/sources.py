@@ -1,0 +1,232 @@
+"""The table of formats, the detection of a format, and path -> outcomes: every row usable or rejected with a reason."""
+
+import importlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from rayplay.data import (
+    api_bank,
+    button,
+    glaive,
+    hermes,
+    openai_chat,
+    preference_lines,
+    records_lines,
+    seal_tools,
+    sharegpt,
+    toolace,
+    toolalpaca,
+    toolbench_answers,
+    toolbench_queries,
+    toolbench_traces,
+    toolllama,
+    toolrl,
+    when2call,
+    xlam,
+)
+from rayplay.data.normal import Rejected
+from rayplay.data.reading import RawRow, data_files, rows_of, whole_file
+from rayplay.data.source import Context, Source, Usable
+from rayplay.errors import DataError
+from rayplay.records import Json
+
+_ALL = (
+    records_lines.SOURCE,
+    toolbench_answers.SOURCE,
+    toolbench_traces.SOURCE,
+    toolbench_queries.SOURCE,
+    toolllama.SOURCE,
+    seal_tools.SOURCE,
+    toolrl.SOURCE,
+    toolace.SOURCE,
+    button.SOURCE,
+    when2call.PREFERENCES,
+    when2call.SFT,
+    hermes.SOURCE,
+    sharegpt.APIGEN_MT,
+    sharegpt.GLAIVE,
+    glaive.SOURCE,
+    xlam.SOURCE,
+    toolalpaca.SOURCE,
+    api_bank.SOURCE,
+    preference_lines.SOURCE,
+    openai_chat.SOURCE,
+)
+# In the order of detection: where two match a row, the first is the closer one.
+SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_SAMPLED_FILES, _SAMPLED_ROWS = 12, 8
+_LICENCES = (
+    ("Apache License", "Apache-2.0"),
+    ("MIT License", "MIT"),
+    ("Permission is hereby granted, free of charge", "MIT"),
+    ("Attribution-NonCommercial 4.0", "CC-BY-NC-4.0"),
+    ("Attribution 4.0", "CC-BY-4.0"),
+    ("BSD 3-Clause", "BSD-3-Clause"),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one row: exactly one of `usable` and `rejected` is set."""
+
+    row: RawRow
+    usable: Usable | None = None
+    rejected: Rejected | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A path with its format settled: what `read_rows` and a Ray pipeline need to go on."""
+
+    source: Source
+    files: tuple[Path, ...]
+    context: Context
+
+
+def open_source(path: str | Path, name: str | None = None, options: Json | None = None, seed: int = 0) -> Opened:
+    """Find the files, the format and what the format needs beside its rows.
+
+    Args:
+        path: File, folder, or hub id (`owner/name`, read through `datasets`).
+        name: A row of SOURCES, or the beginning of several ("toolbench") to choose among; none = among all.
+        options: Of the format.
+        seed: For seeded choices (distractor tools).
+
+    Raises:
+        DataError: No such path, format, or no row of a known format.
+    """
+    place = Path(path)
+    if not place.exists() and _HUB_ID.fullmatch(str(path)):
+        place = importlib.import_module("rayplay.data.hub").fetch(str(path))
+    among = candidates(name)
+    files = data_files(place)
+    rows = [f for f in files if not any(s.is_support(f) for s in among)] or files
+    source = among[0] if len(among) == 1 else detect(rows, among, str(path))
+    rows = [f for f in files if not source.is_support(f)] or files
+    options = options or {}
+    support = source.prepare(files, options) if source.prepare else None
+    licence = licence_beside(place) or source.licence
+    return Opened(source, tuple(rows), Context(source.name, licence, seed, support, options))
+
+
+def candidates(name: str | None) -> list[Source]:
+    """The formats that a user's word means."""
+    if name is None:
+        return list(SOURCES.values())
+    if name in SOURCES:
+        return [SOURCES[name]]
+    found = [source for key, source in SOURCES.items() if key.startswith(name)]
+    if not found:
+        raise DataError(f"format {name!r} is unknown; known: {', '.join(SOURCES)}")
+    return found
+
+
+def detect(files: list[Path], among: list[Source], path: str) -> Source:
+    """The format that most of a sample of rows have.
+
+    Raises:
+        DataError: None of them has any.
+    """
+    votes: Counter[str] = Counter()
+    step = max(1, len(files) // _SAMPLED_FILES)
+    first: RawRow | None = None
+    for file in files[::step][:_SAMPLED_FILES]:
+        rows = [r for r in islice(rows_of(file), 4 * _SAMPLED_ROWS) if not r.problem][:_SAMPLED_ROWS]
+        first = first or (rows[0] if rows else None)
+        for source in among:
+            if source.unit == "file" and rows and source.matches([r.value for r in rows]):
+                votes[source.name] += 1
+        for row in rows:
+            match = next((s for s in among if s.unit == "row" and s.matches(row.value)), None)
+            votes.update([match.name] if match else [])
+    if not votes:
+        shape = f"the first row has {_shape(first)}" if first else "no row could be read"
+        names = ", ".join(s.name for s in among)
+        raise DataError(f"{path}: no known format: {shape}; name one with --format to see why not: {names}")
+    return SOURCES[votes.most_common(1)[0][0]]
+
+
+def read_rows(opened: Opened) -> Iterator[RawRow]:
+    """All raw rows of an opened source, in the order of its files; problems included."""
+    for file in opened.files:
+        if opened.source.unit == "file":
+            yield whole_file(file)
+            continue
+        count = 0
+        for row in rows_of(file):
+            count += 1
+            yield from (row,) if row.problem else opened.source.expand(row)
+        if not count:
+            yield RawRow(None, str(file), 0, problem=("empty", "the file is empty"))
+
+
+def judge(row: RawRow, opened: Opened) -> Outcome:
+    """One raw row -> its outcome; all that can be wrong with data is caught here, as `Rejected`."""
+    if row.problem:
+        return Outcome(row, rejected=Rejected(*row.problem))
+    try:
+        return Outcome(row, usable=opened.source.read(row, opened.context))
+    except Rejected as rejected:
+        return Outcome(row, rejected=rejected)
+    except RecursionError:
+        return Outcome(row, rejected=Rejected("broken_json", "nested too deeply"))
+
+
+def read_source(
+    path: str | Path, name: str | None = None, options: Json | None = None, max_rows: int | None = None, seed: int = 0
+) -> Iterator[Outcome]:
+    """Path -> the outcome of each of its rows, duplicates rejected; streams.
+
+    Raises:
+        DataError: As `open_source`.
+    """
+    yield from read_opened(open_source(path, name, options, seed), max_rows)
+
+
+def read_opened(opened: Opened, max_rows: int | None = None) -> Iterator[Outcome]:
+    """`read_source` for a source that is open already."""
+    seen = Seen()
+    for row in islice(read_rows(opened), max_rows):
+        outcome = judge(row, opened)
+        yield seen.check(outcome, opened.source)
+
+
+class Seen:
+    """Remembers the ids of one source, 64 bits each, to reject rows that come twice within a file."""
+
+    def __init__(self) -> None:
+        self._ids: set[int] = set()
+
+    def check(self, outcome: Outcome, source: Source) -> Outcome:
+        """The outcome, or a rejection where its id was there before."""
+        if outcome.usable is None:
+            return outcome
+        name = source.identity(outcome.row)
+        key = hash((outcome.row.file, name))
+        if name and key in self._ids:
+            return Outcome(outcome.row, rejected=Rejected("duplicate_id", name))
+        self._ids.add(key)
+        return outcome
+
+
+def licence_beside(place: Path) -> str:
+    """The licence that a LICENSE file beside the data (or one folder up) names; "" where there is none."""
+    folder = place if place.is_dir() else place.parent
+    for parent in (folder, folder.parent):
+        for file in sorted(parent.glob("LICEN[SC]E*")):
+            if file.is_file():
+                text = file.read_bytes()[:4000].decode("utf-8", "replace")
+                return next((name for mark, name in _LICENCES if mark in text), f"see {file.name}")
+    return ""
+
+
+def _shape(row: RawRow) -> str:
+    if isinstance(row.value, dict):
+        return f"the keys {', '.join(list(row.value)[:8])}"
+    return f"a {type(row.value).__name__}: {json.dumps(row.value, default=str)[:60]}"

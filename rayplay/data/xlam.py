@@ -1,0 +1,65 @@
+"""xLAM / APIGen: {id, query, answers, tools}, the last two often JSON text -> Demonstrations of one call message."""
+
+import json
+from typing import Any
+
+from rayplay.data.calltext import json_calls
+from rayplay.data.normal import Builder, Rejected, Toolset
+from rayplay.data.reading import RawRow
+from rayplay.data.source import Context, Source, Usable, has, one, row_id
+from rayplay.records import Json, Task
+
+
+def matches(value: Any) -> bool:
+    """A query with answers and tools."""
+    return has(value, query=str, answers=(str, list), tools=(str, list))
+
+
+def read(row: RawRow, context: Context) -> Usable:
+    """A query and its calls; a row without calls is a task where none should be made."""
+    if not matches(row.value):
+        raise Rejected("wrong_format", "no query, answers and tools")
+    builder = Builder(Toolset(map(_definition, _listed(row.value["tools"]))))
+    builder.user(row.value["query"])
+    answers = row.value["answers"]
+    calls = json_calls(answers if isinstance(answers, str) else json.dumps(answers))
+    if calls:
+        builder.assistant("", calls)
+        return one(builder.demonstration(context.source, row_id(row), **context.about(row)))
+    task = Task(
+        task_id=f"{context.source}/{row_id(row)}",
+        source=context.source,
+        kind="no_tool",
+        messages=tuple(builder.messages),
+        tools=tuple(builder.tools.specs),
+        **context.about(row),
+    )
+    return Usable(tasks=(task,))
+
+
+def _listed(tools: Any) -> list[Any]:
+    if isinstance(tools, str):
+        try:
+            tools = json.loads(tools)
+        except (ValueError, RecursionError):
+            raise Rejected("broken_tools", tools) from None
+    if not isinstance(tools, list):
+        raise Rejected("broken_tools", f"tools are a {type(tools).__name__}")
+    return tools
+
+
+def _definition(raw: Any) -> Any:
+    """xLAM marks what is optional by the type (`str, optional`) or by a default value."""
+    parameters = raw.get("parameters") if isinstance(raw, dict) else None
+    if not isinstance(parameters, dict) or "properties" in parameters or "required" in raw:
+        return raw
+    return {**raw, "required": [name for name, p in parameters.items() if _is_required(p)]}
+
+
+def _is_required(parameter: Json) -> bool:
+    if not isinstance(parameter, dict):
+        return True
+    return "default" not in parameter and "optional" not in str(parameter.get("type", "")).lower()
+
+
+SOURCE = Source("xlam", matches, read, licence="CC-BY-4.0")
