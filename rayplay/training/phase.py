@@ -15,6 +15,7 @@ from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
 from rayplay.errors import AlarmError, RecipeError
+from rayplay.models.device import choose_dtype
 from rayplay.records import Json, Pair, Row
 from rayplay.training.objectives import OBJECTIVES
 from rayplay.training.rows import usable_rows
@@ -124,9 +125,10 @@ def build_trainer(
 
 def load_policy(model_dir: str, settings: TrainSettings, start_dir: Path | None) -> tuple[Any, LoraConfig | None]:
     """(model, None) where weights to continue from are given or all weights are trained, else (base, LoRA settings)."""
+    dtype = choose_dtype(settings.dtype, gpu=torch.cuda.is_available())
     full_start = start_dir if start_dir and not settings.use_lora else None
     model = AutoModelForCausalLM.from_pretrained(
-        full_start or model_dir, dtype=_dtype(settings.dtype), trust_remote_code=settings.trust_remote_code
+        full_start or model_dir, dtype=getattr(torch, dtype), trust_remote_code=settings.trust_remote_code
     )
     model.config.use_cache = False
     if not settings.use_lora:
@@ -201,13 +203,6 @@ def _shared_arguments(settings: TrainSettings, work_dir: Path, num_steps: int, m
         "seed": settings.seed,
         "data_seed": settings.seed,
     }
-
-
-def _dtype(name: str) -> torch.dtype:
-    """The dtype to load in; "auto" is bfloat16 on GPUs and float32 on CPUs, where bfloat16 is mostly emulated."""
-    if name != "auto":
-        return getattr(torch, name)
-    return torch.bfloat16 if torch.cuda.is_available() else torch.float32
 
 
 def _save(model: Any, folder: Path) -> None:

@@ -66,10 +66,12 @@ def share_prefixes(model, sharing: Sharing) -> None:
         sharing.count.raw += int(attention_mask.sum())
         rows = _rows_with_loss(input_ids, attention_mask, labels)
         mine = share_out([row.inputs for row in rows], _world_size())[_rank()]
+        before = sharing.count.unique
         if sharing.tree:
             fields = _forward_tries(self, [rows[r] for r in mine], input_ids, sharing)
         else:
             fields = _forward_padded(previous, mine, labels, kwargs, sharing)
+        sharing.count.unique = before + _total(sharing.count.unique - before)
         return _output(_gather(fields), labels[:, 1:] != IGNORED)
 
     model.forward = types.MethodType(forward, model)
@@ -216,6 +218,15 @@ class _SumOverWorkers(torch.autograd.Function):
 
 def _gather(fields: torch.Tensor) -> torch.Tensor:
     return _SumOverWorkers.apply(fields) if _world_size() > 1 else fields
+
+
+def _total(count: int) -> int:
+    """The sum of every worker's `count`."""
+    if _world_size() == 1:
+        return count
+    total = torch.tensor(count)
+    dist.all_reduce(total)
+    return int(total)
 
 
 def _world_size() -> int:

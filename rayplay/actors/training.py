@@ -1,0 +1,296 @@
+"""Rows or pairs -> a new Adapter, by TRL trainers inside Ray Train workers.
+
+Weights travel as bytes through the object store, metrics through a small mailbox actor: trainer and driver need no
+common file system unless checkpoints are asked for. A worker that dies is replaced, and the phase goes on at the last
+checkpoint with the same steps; so does a phase whose driver was killed, when it is started again.
+"""
+
+import functools
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.data
+import ray.train
+import torch
+from ray.actor import ActorHandle
+from ray.exceptions import RayActorError
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.exceptions import TrainingFailedError
+from torch.utils.tensorboard import SummaryWriter
+from transformers import TrainerCallback
+
+from rayplay.errors import RayplayError, ResourceError
+from rayplay.models.device import QUIET_ENV, allocator_env, usable_cores
+from rayplay.records import Adapter, Json, Pair, Record, Row, digest
+from rayplay.training.phase import run_phase
+from rayplay.training.settings import TrainSettings
+
+POLL_S = 0.5
+SHARED_CPU = 0.1  # what a worker reserves where no number is given: phases take turns, so the cores are free
+QUIET_TRAIN_ENV = {
+    "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "180",
+}
+
+
+class TrainOutcome(Record):
+    """What a training phase gave."""
+
+    adapter: Adapter
+    steps: tuple[Json, ...]  # metrics of each optimizer step
+    seconds: float
+    raw_tokens: int
+    unique_tokens: int
+    left_out: dict[str, str]  # row or pair id -> why it was not trained on
+
+
+class _Mailbox:
+    """What rank 0 tells the driver: metrics of each step, then the result or the user's mistake."""
+
+    def __init__(self) -> None:
+        self._steps: dict[int, Json] = {}
+        self._result: Json | None = None
+        self._error: RayplayError | None = None
+
+    def post(self, entry: Json) -> None:
+        self._steps[entry["step"]] = entry  # a resumed run repeats the steps since its checkpoint
+
+    def steps(self) -> list[Json]:
+        return [self._steps[step] for step in sorted(self._steps)]
+
+    def deliver(self, result: Json) -> None:
+        self._result = result
+
+    def fail(self, error: RayplayError) -> None:
+        self._error = error
+
+    def outcome(self) -> tuple[Json | None, RayplayError | None]:
+        return self._result, self._error
+
+
+MailboxActor = ray.remote(_Mailbox)
+
+
+def train_policy(
+    *,
+    model_dir: str,
+    rows: Sequence[Row] | Sequence[Pair],
+    method: str,
+    settings: TrainSettings,
+    start: Adapter | None,
+    version: str,
+    storage_dir: str,
+    num_workers: int = 1,
+    cpus_per_worker: float | None = None,
+    gpus_per_worker: float = 0,
+    max_failures: int = 1,
+    on_step: Callable[[Json], None] | None = None,
+) -> TrainOutcome:
+    """Train once over `rows` and return the new policy.
+
+    Args:
+        model_dir: Folder of the base model, on every node that trains.
+        rows: Rows for sft and teacher_mode, Pairs for dpo.
+        method: A row of rayplay.training.objectives.
+        settings: The phase's settings.
+        start: The policy before this phase (None = base model): training goes on from it, and it is the reference.
+        version: Name of the new policy.
+        storage_dir: Folder for metrics.jsonl, TensorBoard events and checkpoints.
+        num_workers: Ray Train workers; results do not depend on their number.
+        cpus_per_worker: Cores that each one reserves and uses; None = reserve next to nothing and share all cores.
+        gpus_per_worker: GPUs of each worker; 0 trains on the CPU with gloo.
+        max_failures: Times that a dead worker is replaced.
+        on_step: Called with each optimizer step's metrics ("step", "steps", "loss", ...), from another thread.
+
+    Raises:
+        RayplayError: What the worker reported, or why training could not run.
+    """
+    storage = Path(storage_dir).resolve()
+    storage.mkdir(parents=True, exist_ok=True)
+    cores = usable_cores()
+    threads = max(1, int(cpus_per_worker or len(cores) // num_workers))
+    mailbox = MailboxActor.options(num_cpus=0).remote()
+    inputs = [{"index": i, "row": row.model_dump_json()} for i, row in enumerate(rows)]
+    address = [version, method, settings.model_dump(mode="json"), digest(inputs), start.version if start else None]
+    name = f"{version}-{digest(address)}"
+    trainer = TorchTrainer(
+        functools.partial(_train_worker, mailbox=mailbox, start=ray.put(start)),
+        train_loop_config={
+            "model_dir": model_dir,
+            "method": method,
+            "settings": settings.model_dump_json(),
+            "kind": "pair" if inputs and isinstance(rows[0], Pair) else "row",
+            "threads": threads,
+            "pin": num_workers > 1 and gpus_per_worker == 0 and num_workers * threads <= len(cores),
+        },
+        datasets={"train": ray.data.from_items(inputs)} if inputs else None,
+        # Every worker reads all rows: the forward pass itself shares out each batch (training/tree.py).
+        dataset_config=ray.train.DataConfig(datasets_to_split=[]),
+        torch_config=TorchConfig(backend="nccl" if gpus_per_worker else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=num_workers,
+            use_gpu=gpus_per_worker > 0,
+            resources_per_worker={"CPU": cpus_per_worker or SHARED_CPU}
+            | ({"GPU": gpus_per_worker} if gpus_per_worker else {}),
+        ),
+        run_config=RunConfig(
+            name=name,
+            storage_path=str(storage),
+            failure_config=FailureConfig(max_failures=max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
+            worker_runtime_env={"env_vars": _worker_env(threads)},
+            logging_config=LoggingConfig(log_level="ERROR"),
+        ),
+    )
+    with _watch(mailbox, on_step):
+        error = _fit(trainer)
+    result, mistake = ray.get(mailbox.outcome.remote())
+    if mistake is not None:
+        raise mistake
+    if error or result is None:
+        raise ResourceError(f"training {version!r} failed: {error or 'it ended without a result'}")
+    steps = ray.get(mailbox.steps.remote())
+    ray.kill(mailbox)
+    shutil.rmtree(storage / name, ignore_errors=True)  # its checkpoints have served
+    _write_metrics(storage, version, steps)
+    return TrainOutcome(
+        adapter=Adapter(version=version, files=result["files"]),
+        steps=tuple(steps),
+        seconds=result["seconds"],
+        raw_tokens=sum(step["raw_tokens"] for step in steps),
+        unique_tokens=sum(step["unique_tokens"] for step in steps),
+        left_out=result["left_out"],
+    )
+
+
+def _train_worker(config: Json, *, mailbox: ActorHandle, start: ray.ObjectRef) -> None:
+    """What every Ray Train worker runs."""
+    first = ray.train.get_context().get_world_rank() == 0
+    _use_threads(config["threads"], config["pin"])
+    record = Pair if config["kind"] == "pair" else Row
+    with tempfile.TemporaryDirectory(prefix="rayplay-train-") as folder:
+        checkpoint = ray.train.get_checkpoint()
+        try:
+            result = run_phase(
+                model_dir=config["model_dir"],
+                rows=list(_read_rows(record)),
+                method=config["method"],
+                settings=TrainSettings.model_validate_json(config["settings"]),
+                work_dir=Path(folder),
+                start_dir=_unpack(ray.get(start), Path(folder) / "start"),
+                resume_from=Path(checkpoint.to_directory()) if checkpoint else None,
+                callbacks=[ReportCheckpoints()],
+                on_step=(lambda entry: ray.get(mailbox.post.remote(entry))) if first else None,
+            )
+        except RayplayError as error:  # the user's to mend: trying again would not help, so the worker ends well
+            ray.get(mailbox.fail.remote(error))
+            return
+        if first:
+            files = {p.relative_to(result.folder).as_posix(): p.read_bytes() for p in _files(result.folder)}
+            ray.get(mailbox.deliver.remote({"files": files, "seconds": result.seconds, "left_out": result.left_out}))
+
+
+class ReportCheckpoints(TrainerCallback):
+    """Hands each checkpoint to Ray Train; every worker reports, since each has a random state of its own."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Persist the folder that was just written; Ray registers it once all workers have done so."""
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        ray.train.report({"step": state.global_step}, checkpoint=Checkpoint.from_directory(folder))
+
+
+def _read_rows(record: type[Row] | type[Pair]) -> Iterator[Row | Pair]:
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    items = ray.train.get_dataset_shard("train").iter_rows()
+    for item in sorted(items, key=lambda item: item["index"]):
+        yield record.model_validate_json(item["row"])
+
+
+def _unpack(adapter: Adapter | None, folder: Path) -> Path | None:
+    if adapter is None:
+        return None
+    for name, content in adapter.files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in (".safetensors", ".json"))
+
+
+def _use_threads(threads: int, pin: bool) -> None:
+    """Give this worker its cores: two trainers whose OpenMP threads spin on the same cores starve each other."""
+    if pin:
+        first = ray.train.get_context().get_local_rank() * threads
+        os.sched_setaffinity(0, usable_cores()[first : first + threads])
+    torch.set_num_threads(threads)
+
+
+def _worker_env(threads: int) -> dict[str, str]:
+    return {**QUIET_ENV, **allocator_env(), "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+
+
+def _fit(trainer: TorchTrainer) -> str:
+    """Run to the end; what went wrong in one line, "" where nothing did."""
+    os.environ.update({key: os.environ.get(key, value) for key, value in QUIET_TRAIN_ENV.items()})
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        failures = getattr(error, "worker_failures", None) or {0: error}
+        return f"worker {min(failures)}: {str(failures[min(failures)]).strip().splitlines()[-1][:500]}"
+    return ""
+
+
+@contextmanager
+def _watch(mailbox: ActorHandle, on_step: Callable[[Json], None] | None) -> Iterator[None]:
+    """Pass new steps on while training runs, and the last ones at its end."""
+    done = threading.Event()
+
+    def watch() -> None:
+        seen = 0
+        while on_step:
+            ending = done.wait(POLL_S)
+            try:
+                steps = ray.get(mailbox.steps.remote(), timeout=10)
+            except (RayActorError, TimeoutError):
+                steps = []
+            for step in steps[seen:]:
+                on_step(step)
+            seen = max(seen, len(steps))
+            if ending:
+                return
+
+    thread = threading.Thread(target=watch, name="training-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(timeout=15)
+
+
+def _write_metrics(storage: Path, version: str, steps: list[Json]) -> None:
+    """metrics.jsonl, and the same numbers as TensorBoard events."""
+    with (storage / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps({"phase": version, "time": time.time(), **step}) + "\n" for step in steps)
+    with SummaryWriter(str(storage / "tensorboard" / version)) as writer:
+        for step in steps:
+            for key, value in step.items():
+                if isinstance(value, int | float) and key not in ("step", "steps"):
+                    writer.add_scalar(key, value, step["step"])
