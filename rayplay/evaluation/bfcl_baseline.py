@@ -1,0 +1,52 @@
+"""Right answers, or empty ones -> the accuracies that they get through the whole path: the harness proves itself.
+
+Gold must reach 1.0, but for cases whose official answers do not pass the official checker; empty answers must reach
+0.0, and 1.0 on irrelevance, where saying nothing is right.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rayplay.errors import EvaluationError
+from rayplay.evaluation.bfcl import (
+    Contestant,
+    accuracy_table,
+    choose_cases,
+    official_run,
+    read_cases,
+    read_facts,
+    resolve_categories,
+)
+from rayplay.evaluation.bfcl_endpoint import AnswerBook, answering_endpoint
+from rayplay.records import Json
+
+
+def score_baseline(
+    folder: Path,
+    categories: list[str],
+    *,
+    empty: bool,
+    limit: int | None,
+    seed: int,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Json:
+    """{"bfcl": {category: accuracy, interval, n, "failing" ids where gold fails}, "data": version and hash}.
+
+    Raises:
+        EvaluationError: A category has no right calls to give (agentic ones are judged by their final text).
+    """
+    facts = read_facts(folder)
+    chosen = choose_cases(facts, resolve_categories(categories, facts), limit, seed)
+    cases = read_cases(folder, chosen)
+    unanswerable = sorted({case["category"] for case in cases if case["gold"] is None})
+    if unanswerable and not empty:
+        raise EvaluationError(f"--gold: BFCL holds no right calls for {', '.join(unanswerable)}; leave them out")
+    label = "empty" if empty else "gold"
+    with answering_endpoint(AnswerBook(cases, empty=empty)) as endpoint:
+        verdicts = official_run(folder, chosen, [Contestant(label, label)], endpoint, progress=progress)
+    table: dict[str, Json] = {category: rows[label] for category, rows in accuracy_table(verdicts).items()}
+    if not empty:
+        for verdict in verdicts:
+            if not verdict.valid:
+                table[verdict.category].setdefault("failing", []).append(verdict.case)
+    return {"bfcl": table, "data": facts.model_dump(include={"package", "data", "data_sha256"})}
