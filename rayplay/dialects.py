@@ -65,6 +65,29 @@ class Dialect:
         """Ids (T,) of a finished conversation."""
         return self._template(with_system(messages), tools, add_generation_prompt=False)
 
+    def supervise(self, messages: Iterable[Message], tools: Iterable[ToolSpec]) -> tuple[list[int], list[int]]:
+        """A demonstration as (token ids (T,), mask (T,)): 1 on what the assistant writes, its end-of-turn included.
+
+        The ids are those that an episode with the same words would hold, so shared prefixes are shared token by token.
+
+        Raises:
+            ModelError: The template renders an earlier message differently once later ones follow.
+        """
+        messages, tools = with_system(messages), tuple(tools)
+        whole = self._template(messages, tools, add_generation_prompt=False)
+        mask = [0] * len(whole)
+        end = 0
+        for index, message in enumerate(messages):
+            if message.role != "assistant":
+                continue
+            before = self._template(messages[:index], tools, add_generation_prompt=True)
+            after = self._template(messages[: index + 1], tools, add_generation_prompt=False)
+            if whole[: len(before)] != before or after[: len(before)] != before:
+                raise ModelError("the chat template is not prefix-preserving: a later message changes an earlier one")
+            end = self._last_end(whole[: len(after)]) + 1
+            mask[len(before) : end] = [1] * (end - len(before))
+        return whole[:end], mask[:end]
+
     def results_suffix(self, calls: tuple[ToolCall, ...], texts: list[str]) -> list[int]:
         """Ids that follow a sampled message with calls: the end of that turn, all results, the next generation prompt.
 
@@ -124,9 +147,12 @@ class Dialect:
         whole = self._template([*before, *after], (), add_generation_prompt=True)
         if whole[: len(start)] != start:
             raise ModelError("the chat template renders earlier messages anew once tool results follow")
-        ends = {self.tokenizer.eos_token_id}
-        last = max((i for i, token in enumerate(start) if token in ends), default=len(start) - 1)
-        return whole[last + 1 :]  # the sampled message ends with its own end-of-turn token
+        return whole[self._last_end(start) + 1 :]  # the sampled message ends with its own end-of-turn token
+
+    def _last_end(self, ids: list[int]) -> int:
+        """Index of the last end-of-turn token, or of the last token where the template has none."""
+        ends = (i for i in range(len(ids) - 1, -1, -1) if ids[i] == self.tokenizer.eos_token_id)
+        return next(ends, len(ids) - 1)
 
 
 def with_system(messages: Iterable[Message]) -> list[Message]:

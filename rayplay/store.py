@@ -150,9 +150,14 @@ class Stage:
         return records
 
     def write_adapter(self, adapter: Adapter) -> None:
-        """Keep an adapter's files under adapter/."""
+        """Keep an adapter's files under adapter/; the folder appears whole."""
+        staging = self.path / ".adapter.tmp"
+        shutil.rmtree(staging, ignore_errors=True)
         for name, content in adapter.files.items():
-            write_file(self.path / "adapter" / name, content)
+            write_file(staging / name, content)
+        fault_point(f"{self.name}:adapter_staged")
+        shutil.rmtree(self.path / "adapter", ignore_errors=True)
+        staging.rename(self.path / "adapter")
 
     def read_adapter(self) -> Adapter | None:
         """The adapter of this stage, or None where it trained nothing."""
@@ -164,7 +169,7 @@ class Stage:
 
     def _files(self) -> list[Path]:
         found = sorted(p for p in self.path.rglob("*") if p.is_file())
-        return [p for p in found if p.name != COMMIT and not p.name.endswith(".tmp") and "logs" not in p.parts]
+        return [p for p in found if p.name != COMMIT and not any(part.endswith(".tmp") for part in p.parts)]
 
     def _renumber(self, folder: str) -> None:
         """Close gaps that a dropped shard left, so that the next one does not overwrite an intact one."""

@@ -1,12 +1,12 @@
 """Join a Ray cluster, or start one on this machine and end it.
 
-A cluster that we start asks every client for a token made for this run, and its dashboard listens on loopback alone.
+A cluster that we start asks every client for a token (Ray's default for `ray.init`; it keeps the token in ~/.ray) and its
+dashboard listens on loopback alone.
 Its processes are Ray's children of this process: they end with it, whether by `ray.shutdown` or by a kill.
 """
 
 import logging
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,7 +47,6 @@ def open_cluster(
         if joined:
             ray.init(address=joined, **options)
         else:
-            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
             ray.init(
                 address="local",
                 num_cpus=num_cpus or len(usable_cores()),

@@ -89,7 +89,7 @@ def _converted(name: str) -> Path:
     staging = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=target.parent))
     try:
         _convert(Path(spec.submodule_search_locations[0]), packaged, staging)
-        os.rename(staging, target)
+        staging.rename(target)
     except OSError:
         if not (target / "config.json").is_file():  # else another process was first, with the same content
             raise

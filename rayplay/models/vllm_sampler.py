@@ -15,6 +15,7 @@ from vllm import EngineArgs, LLMEngine, SamplingParams
 from vllm.lora.request import LoRARequest
 from vllm.sampling_params import RequestOutputKind
 
+from rayplay.dialects import Dialect
 from rayplay.episode import Completion
 from rayplay.models.adapters import merged_weights, write_adapter
 from rayplay.records import Adapter
@@ -120,7 +121,7 @@ class VllmSampler:
             aborted, self._aborted = self._aborted, []
             try:
                 outputs = await loop.run_in_executor(self._thread, self._step, added, aborted)
-            except Exception as error:  # noqa: BLE001  (whatever kills the engine must reach every episode that waits)
+            except Exception as error:
                 self._failure = error
                 for future in self._waiting.values():
                     if not future.done():
@@ -166,3 +167,20 @@ class VllmSampler:
             self._lora = LoRARequest(f"{adapter.version}-{number}", number, str(folder))
         if previous is not None:
             self._engine.remove_lora(previous.lora_int_id)
+
+
+def make_sampler(settings: Any, dialect: Dialect) -> VllmSampler:
+    """The sampler of a rollout worker, from its EngineSettings."""
+    return VllmSampler(
+        settings.model_dir,
+        dtype=settings.dtype,
+        max_length=settings.max_length,
+        max_in_flight=settings.max_in_flight,
+        gpu=settings.gpu,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+        max_lora_rank=settings.max_lora_rank,
+        top_p=settings.top_p,
+        logprobs=settings.logprobs,
+        trust_remote_code=settings.trust_remote_code,
+        stop_token_ids=(dialect.tokenizer.eos_token_id,),
+    )

@@ -1,0 +1,54 @@
+"""`rayplay train CONFIG`."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rayplay.console import Say
+from rayplay.errors import RunFolderError
+from rayplay.loop import train
+from rayplay.opening import check
+from rayplay.recipe import load_recipe, save_recipe
+from rayplay.store import RunFolder
+
+train_app = typer.Typer()
+
+
+@train_app.command(
+    epilog="Examples: `rayplay train configs/quickstart.json`; "
+    "`rayplay train configs/quickstart.json --output-dir runs/b --set training.learning_rate=1e-4`"
+)
+def command(
+    config: Annotated[str, typer.Argument(help="Recipe, a JSON file; the shipped ones are in configs/.")],
+    output_dir: Annotated[str | None, typer.Option(help="Run folder; default runs/<name of the recipe>.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="Override, as section.key=value.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Check all and print the resolved recipe; write nothing.")] = False,
+    resume: Annotated[bool, typer.Option(help="Insist that the run folder exists already.")] = False,
+) -> None:
+    """Carry out a recipe: sample, execute, score, pair, train, publish, measure.
+
+    The same command again continues an interrupted run, and says so when there is nothing left to do.
+    """
+    recipe = load_recipe(config, tuple(overrides or ()))
+    folder = RunFolder(output_dir or f"runs/{Path(config).stem}")
+    if dry_run:
+        found = check(recipe)
+        folder.check_writable()
+        print(json.dumps({"recipe": json.loads(save_recipe(recipe)), "found": found}, indent=2))
+        return
+    if resume and not folder.manifest_path.is_file():
+        raise RunFolderError(f"{folder.path}: nothing to resume, there is no manifest.json; leave --resume away")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        train(recipe, folder, Say())
+    except KeyboardInterrupt:
+        print(f"rayplay: stopped; the same command goes on where this one was ({folder.path})", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,103 @@
+"""The whole game on one screen: sample, execute, score, pair, train, publish, measure; again.
+
+Run it a second time and it goes on where it stopped; run it a third time and it says that it is done.
+"""
+
+import time
+
+from rayplay.console import Say
+from rayplay.opening import open_run
+from rayplay.recipe import Recipe, WarmStart
+from rayplay.records import Adapter
+from rayplay.report import print_table, write_report
+from rayplay.run import Run
+from rayplay.store import RunFolder, Stage, round_name
+
+
+def train(recipe: Recipe, folder: RunFolder, say: Say) -> None:
+    """Carry a recipe out in a run folder, from wherever that folder stands."""
+    if is_complete(recipe, folder):
+        say.line(f"{folder.path} is complete: nothing to do. Its report:")
+        print_table(folder, say)
+        return
+    with open_run(recipe, folder, say) as run:
+        measure_base(run)
+        policy = warm_start(run)
+        for number in range(1, rounds_of(recipe) + 1):
+            policy = play_round(run, number, policy)
+        write_report(run)
+    print_table(folder, say)
+
+
+def measure_base(run: Run) -> None:
+    """How good is the model before it learns anything?"""
+    stage = run.folder.stage("base")
+    if not stage.committed:
+        run.load(None)
+        commit(run, stage, lambda: run.evaluate(stage))
+
+
+def warm_start(run: Run) -> Adapter | None:
+    """SFT on demonstrations, so that there are tool calls to compare at all."""
+    training = run.recipe.training
+    phase = training.warm_start or (training if training.method in ("sft", "teacher_mode") else None)
+    if phase is None:
+        return None
+    stage = run.folder.stage("sft")
+    if not stage.committed:
+        count = phase.demonstrations if isinstance(phase, WarmStart) else len(run.demonstrations)
+
+        def teach() -> None:
+            adapter = stage.read_adapter() or run.train(stage, run.demonstration_rows(count), "sft", None, phase)
+            run.load(adapter)
+            run.evaluate(stage)
+
+        commit(run, stage, teach)
+    return stage.read_adapter()
+
+
+def play_round(run: Run, number: int, policy: Adapter | None) -> Adapter:
+    """One round: what the policy does, and what its better samples have over its worse ones, becomes the next policy.
+
+    The reference of the preference loss is the policy before the round.
+    """
+    stage = run.folder.stage(round_name(number))
+    if not stage.committed:
+
+        def learn() -> None:
+            adapter = stage.read_adapter()
+            if adapter is None:
+                run.load(policy)
+                plans = run.plan(stage, number, policy.version if policy else "base")
+                trajectories = run.roll_out(stage, plans)
+                pairs = run.pair(stage, trajectories)
+                adapter = run.train(stage, pairs, run.recipe.training.method, policy, None)
+            run.load(adapter)
+            if run.evaluates(number):
+                run.evaluate(stage)
+
+        commit(run, stage, learn)
+    return stage.read_adapter()
+
+
+def commit(run: Run, stage: Stage, work) -> None:
+    """Do a stage's work, then declare it done."""
+    started = time.monotonic()
+    work()
+    stage.commit(seconds=time.monotonic() - started, parts=run.say.take_seconds(stage.name), tokens=run.take_tokens())
+
+
+def rounds_of(recipe: Recipe) -> int:
+    """Rounds of a recipe; learning from demonstrations alone has none."""
+    return 0 if recipe.training.method in ("sft", "teacher_mode") else recipe.training.rounds
+
+
+def is_complete(recipe: Recipe, folder: RunFolder) -> bool:
+    """Whether every stage is committed, intact, and reported."""
+    if not (folder.path / "report.json").is_file():
+        return False
+    if folder.manifest().get("recipe_hash") != recipe.hash():
+        return False
+    stages = folder.stages()
+    done = {stage.name for stage in stages if not stage.damaged()}
+    return len(done) == len(stages) and round_name(rounds_of(recipe)) in done if rounds_of(recipe) else "sft" in done

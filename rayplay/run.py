@@ -1,0 +1,218 @@
+"""One run: the folder, the actors, and the stages that join them. `loop.py` says in which order.
+
+Every stage reads files and writes files. What is sealed is never sampled again; what is committed is never done again.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from rayplay.actors.pool import RolloutPool
+from rayplay.actors.rollout import GroupPlan, plan_group
+from rayplay.actors.training import train_policy
+from rayplay.console import Bar, Say
+from rayplay.dialects import Dialect
+from rayplay.errors import AlarmError
+from rayplay.metrics import by_kind, measure
+from rayplay.pairs import balance_reasons, make_pairs
+from rayplay.recipe import Optimisation, Recipe
+from rayplay.records import Adapter, Demonstration, Pair, Record, Row, Task, Trajectory, group_id
+from rayplay.rewards import find_rewards, score
+from rayplay.store import RunFolder, Stage, read_lines, write_json, write_lines
+from rayplay.training.settings import settings_for
+
+SHARD_GROUPS = 8  # groups of one shard: what a kill can lose at most, per worker
+
+
+class Quarantined(Record):
+    """A group that was given up, and why."""
+
+    group: str
+    reason: str
+
+
+@dataclass
+class Run:
+    """Everything that the stages share."""
+
+    recipe: Recipe
+    folder: RunFolder
+    say: Say
+    dialect: Dialect
+    model_dir: str
+    pool: RolloutPool
+    train_tasks: list[Task] = field(default_factory=list)
+    held_out: list[Task] = field(default_factory=list)
+    demonstrations: list[Demonstration] = field(default_factory=list)
+    _loaded: str = ""
+    _tokens: Counter[str] = field(default_factory=Counter)
+
+    def load(self, adapter: Adapter | None) -> None:
+        """Publish weights to the samplers, unless they have them already."""
+        wanted = adapter.version if adapter else "base"
+        if wanted != self._loaded:
+            with self.say.stage("publish", f"weights {wanted}", 1) as bar:
+                self.pool.load(adapter)
+                bar.advance()
+            self._loaded = wanted
+
+    def evaluates(self, number: int) -> bool:
+        """Whether a round is followed by an evaluation; the last one always is."""
+        every = self.recipe.evaluation.every
+        return number == self.recipe.training.rounds or bool(every and number % every == 0)
+
+    def take_tokens(self) -> dict[str, int]:
+        """Tokens generated and trained since the last call."""
+        taken, self._tokens = self._tokens, Counter()
+        return dict(taken)
+
+    def evaluate(self, stage: Stage) -> None:
+        """Greedy episodes over the held-out tasks -> evaluation/ and metrics.json."""
+        plans = [
+            plan_group(self.recipe.seed, f"eval/{task.task_id}", task, samples=1, temperature=0.0, policy=stage.name)
+            for task in self.held_out
+        ]
+        played = self._play(stage, plans, "evaluation", f"evaluate {len(plans)} held-out tasks, greedy")
+        metrics = {"metrics": measure(played), "by_kind": by_kind(played), "n": len(played)}
+        write_json(stage.path / "metrics.json", metrics)
+        rate = metrics["metrics"].get("success_rate")
+        if rate:
+            span = f"[{rate['low']:.2f}, {rate['high']:.2f}]"
+            self.say.line(f"{'':<10} success rate {rate['mean']:.2f} {span}, n {rate['n']}")
+
+    def plan(self, stage: Stage, number: int, policy: str) -> list[GroupPlan]:
+        """The round's groups, written before the first sample. Rounds walk through the tasks without repeating."""
+        path = stage.path / "plan.jsonl"
+        if path.is_file():
+            return read_lines(path, GroupPlan)
+        rollout = self.recipe.rollout
+        shown = min(len(self.demonstrations), len(self.train_tasks))
+        order = self.train_tasks[shown:] + self.train_tasks[:shown]  # tasks without a demonstration come first
+        start = (number - 1) * rollout.tasks_per_round
+        chosen = [order[(start + i) % len(order)] for i in range(min(rollout.tasks_per_round, len(order)))]
+        plans = [
+            plan_group(
+                self.recipe.seed,
+                group_id(number, task.task_id),
+                task,
+                samples=rollout.samples_per_task,
+                temperature=rollout.temperature,
+                policy=policy,
+            )
+            for task in chosen
+        ]
+        write_lines(path, plans)
+        return plans
+
+    def roll_out(self, stage: Stage, plans: list[GroupPlan]) -> list[Trajectory]:
+        """Sampled and scored trajectories of all planned groups, in the order of the plan."""
+        episodes = sum(len(plan.seeds) for plan in plans)
+        played = self._play(stage, plans, "trajectories", f"sample {len(plans)} tasks, {episodes} episodes")
+        calls = sum(bool(turn.calls) for t in played for turn in t.turns)
+        if played and not calls and any(t.task.expected.calls for t in played):
+            raise AlarmError(
+                f"{stage.name}: the model made no tool call in {len(played)} samples: nothing to learn from; "
+                "give training.warm_start some demonstrations, or look at the transcripts in the run folder"
+            )
+        return played
+
+    def pair(self, stage: Stage, trajectories: Iterable[Trajectory]) -> list[Pair]:
+        """Pairs of all groups -> pairs.jsonl: a function of the sealed shards alone."""
+        groups: dict[str, list[Trajectory]] = {}
+        for trajectory in trajectories:
+            groups.setdefault(trajectory.group, []).append(trajectory)
+        wanted = self.recipe.pairs
+        pairs = [
+            pair
+            for group in groups.values()
+            for pair in make_pairs(group, wanted.strategy, wanted.min_margin, wanted.max_per_task)
+        ]
+        pairs = balance_reasons(pairs) if wanted.balance_reasons else pairs
+        write_lines(stage.path / "pairs.jsonl", pairs)
+        dead = sum(max(t.reward for t in g) - min(t.reward for t in g) < wanted.min_margin for g in groups.values())
+        self.say.line(f"{'':<10} {len(pairs)} pairs from {len(groups)} groups ({dead} without a margin)")
+        if not pairs:
+            raise AlarmError(
+                f"{stage.name}: no pairs: within each group all rewards are alike; raise rollout.temperature or "
+                "rollout.samples_per_task, lower pairs.min_margin, or take harder tasks"
+            )
+        return pairs
+
+    def train(
+        self, stage: Stage, rows: list[Row] | list[Pair], method: str, start: Adapter | None, phase: Optimisation | None
+    ) -> Adapter:
+        """Train on rows or pairs; the adapter is kept under adapter/."""
+        training = self.recipe.training
+        settings = settings_for(training, self.recipe.model, self.recipe.seed, phase)
+        steps = settings.max_steps or max(1, round(-(-len(rows) // settings.batch_size) * settings.num_epochs))
+        what = f"train {method.upper()} on {len(rows)} {'pairs' if method == 'dpo' else 'rows'}"
+        with self.say.stage(f"{stage.name}/train", what, steps) as bar:
+            outcome = train_policy(
+                model_dir=self.model_dir,
+                rows=rows,
+                method=method,
+                settings=settings,
+                start=start,
+                version=stage.name,
+                storage_dir=str((stage.path / "training").absolute()),
+                num_workers=training.num_workers,
+                cpus_per_worker=training.cpus_per_worker,
+                gpus_per_worker=training.gpus_per_worker,
+                max_failures=training.max_failures,
+                on_step=lambda step: bar.advance(note=f"loss {step['loss']:.3f}" if "loss" in step else ""),
+            )
+        self._tokens["trained"] += outcome.raw_tokens
+        self._tokens["trained_unique"] += outcome.unique_tokens
+        stage.write_adapter(outcome.adapter)
+        write_json(stage.path / "training.json", outcome.model_dump(mode="json", exclude={"adapter"}))
+        return outcome.adapter
+
+    def demonstration_rows(self, count: int) -> list[Row]:
+        """The first demonstrations as token rows with loss on what the assistant writes."""
+        rows = []
+        for demonstration in self.demonstrations[:count]:
+            ids, mask = self.dialect.supervise(demonstration.messages, demonstration.tools)
+            rows.append(Row(row_id=demonstration.row_id, token_ids=tuple(ids), mask=tuple(mask)))
+        return rows
+
+    def _play(self, stage: Stage, plans: list[GroupPlan], into: str, what: str) -> list[Trajectory]:
+        """Play what is not sealed yet, seal it in shards, and return all in the order of the plans."""
+        played = {t.sample_id: t for t in stage.sealed(Trajectory, into)}
+        given_up = {q.group for q in stage.sealed(Quarantined, f"{into}-quarantined")}
+        planned = {f"{plan.group}/{k}" for plan in plans for k in range(len(plan.seeds))}
+        have = {t.group for t in played.values()} | given_up
+        missing = [plan for plan in plans if plan.group not in have]
+        if missing:
+            with self.say.stage(f"{stage.name}/{into}", what, len(plans)) as bar:
+                bar.advance(len(plans) - len(missing))
+                self._seal_as_they_come(stage, missing, into, bar, played)
+        return [played[sample] for sample in sorted(planned, key=_plan_order(plans)) if sample in played]
+
+    def _seal_as_they_come(
+        self, stage: Stage, plans: list[GroupPlan], into: str, bar: Bar, played: dict[str, Trajectory]
+    ) -> None:
+        weights = self.recipe.rewards
+        rewards = find_rewards(weights)
+        buffer: list[Trajectory] = []
+        groups = 0
+        for result in self.pool.play(plans):
+            if result.quarantined:
+                stage.seal([Quarantined(group=result.plan.group, reason=result.quarantined)], f"{into}-quarantined")
+            buffer += [score(t, weights, rewards) for t in result.trajectories]
+            groups += bool(result.trajectories)
+            bar.advance()
+            if groups >= SHARD_GROUPS:
+                self._seal(stage, buffer, into, played)
+                buffer, groups = [], 0
+        self._seal(stage, buffer, into, played)
+
+    def _seal(self, stage: Stage, scored: list[Trajectory], into: str, played: dict[str, Trajectory]) -> None:
+        if scored:
+            self._tokens["generated"] += sum(sum(t.sampled_mask) for t in scored)
+            stage.seal(scored, into)
+            played.update({t.sample_id: t for t in scored})
+
+
+def _plan_order(plans: list[GroupPlan]) -> Callable[[str], tuple[int, int]]:
+    order = {f"{plan.group}/{k}": (i, k) for i, plan in enumerate(plans) for k in range(len(plan.seeds))}
+    return order.__getitem__
