@@ -4,8 +4,8 @@
         result = sandbox.run(sandbox.describe()[0], call)
 
 What a call printed (to stdout or stderr, from Python or C) comes first in the result's text, then what the tool
-returned: a str as it is, None as nothing, anything else as JSON. A tool reads and writes files in its working directory,
-which is empty at the start and emptied at the end of every call.
+returned: a str as it is, None as nothing, anything else as JSON. A tool reads and writes files in its working
+directory, which is empty at the start and emptied at the end of every call.
 
 Names are loaded when asked for: the zygote imports parts of this package and must stay small.
 """
@@ -22,7 +22,7 @@ _HOME = {
     "neutralise": "hygiene",
     "shorten": "hygiene",
 }
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> object:

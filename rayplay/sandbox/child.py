@@ -1,9 +1,10 @@
 """One request -> one framed result, inside the confined child; and the table of tools that the zygote loaded.
 
-Result frame: kind (1 byte), length of the state (4), length of the text (4), state, text. Kinds: R returned, E the tool's
-own ToolError, A arguments that its types refuse, M out of memory, X any other exception.
+Result frame: kind (1 byte), length of the state (4), length of the text (4), state, text. Kinds: R returned, E the
+tool's own ToolError, A arguments that its types refuse, M out of memory, X any other exception.
 """
 
+import builtins
 import importlib
 import inspect
 import json
@@ -21,7 +22,7 @@ from rayplay.records import ToolSpec
 from rayplay.toolbox import ToolError, is_tool, spec_of
 
 RESULT_FD = 3
-SIGNALS_MAX = 64
+MAX_FD = 1 << 20
 PLAIN = (str, int, float, bool, list, dict, Any)
 
 
@@ -93,7 +94,9 @@ def run_child(
         os.dup2(printed, 2)
         os.dup2(result, RESULT_FD)
         ruleset = zygote.confinement.ruleset
-        os.closerange(RESULT_FD + 1, ruleset if ruleset >= 0 else 4096)
+        if ruleset >= 0:
+            os.closerange(RESULT_FD + 1, ruleset)
+        os.closerange(max(RESULT_FD, ruleset) + 1, MAX_FD)
         for number in (signal.SIGINT, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         os.chdir(zygote.scratch)
@@ -101,17 +104,39 @@ def run_child(
         zygote.confinement.enter(request["memory_mb"], request["cpu_s"], zygote_pid)
         if ruleset >= 0:
             os.close(ruleset)
-        kind, state, text = call_tool(zygote.table, request, blobs)
-        write_result(kind, state, text)
+        if "random" in sys.modules:
+            sys.modules["random"].seed()
+        run_calls(zygote.table, request["tools"], blobs)
     finally:
         os._exit(0)
 
 
-def call_tool(table: Table, request: dict[str, Any], blobs: list[bytes]) -> tuple[bytes, bytes, bytes]:
+def run_calls(table: Table, tools: list[str], blobs: list[bytes]) -> None:
+    """Run the calls in turn; `blobs` are the arguments of each, then the state of a single one.
+
+    More than one only for pure tools. After a call that failed in a way of its own, or left anything changed, the rest
+    is left undone: the parent gives it to a fresh child.
+    """
+    state = blobs[-1]
+    for name, arguments in zip(tools, blobs, strict=False):
+        entry = table.entries[name]
+        before = fingerprint(entry) if len(tools) > 1 else ()
+        kind, new_state, text = call_tool(entry, arguments, state)
+        write_result(kind, new_state, text)
+        if kind not in (b"R", b"E", b"A") or (before and fingerprint(entry) != before):
+            return
+
+
+def fingerprint(entry: Entry) -> tuple[Any, ...]:
+    """What a pure call must leave as it was: builtins, the tool's module, loaded modules, the folder, its files."""
+    spaces = (vars(builtins), entry.function.__globals__, sys.modules)
+    return (*((len(space), hash(tuple(map(id, space.values())))) for space in spaces), os.getcwd(), os.listdir("."))
+
+
+def call_tool(entry: Entry, encoded: bytes, old_state: bytes) -> tuple[bytes, bytes, bytes]:
     """Run the tool -> (kind, state, text)."""
-    entry = table.entries[request["tool"]]
     try:
-        arguments = json.loads(blobs[0])
+        arguments = json.loads(encoded)
         for key, adapter in entry.adapters.items():
             if key in arguments:
                 arguments[key] = adapter.validate_python(arguments[key])
@@ -121,7 +146,7 @@ def call_tool(table: Table, request: dict[str, Any], blobs: list[bytes]) -> tupl
         if entry.toolset is None:
             value, state = entry.function(**arguments), b""
         else:
-            toolset = restore(entry.toolset, blobs[1])
+            toolset = restore(entry.toolset, old_state)
             value = entry.function(toolset, **arguments)
             state = preserve(toolset)
         text = value if isinstance(value, str) else "" if value is None else json.dumps(value, default=str)
@@ -136,7 +161,7 @@ def call_tool(table: Table, request: dict[str, Any], blobs: list[bytes]) -> tupl
 
 def restore(toolset: type, state: bytes) -> Any:
     """A toolset object from its JSON state; a new one where there is none yet."""
-    if not state:
+    if state in (b"", b"null"):
         return toolset()
     return toolset.from_json(state.decode()) if hasattr(toolset, "from_json") else toolset(state=json.loads(state))
 

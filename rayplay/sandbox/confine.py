@@ -53,14 +53,14 @@ def prctl(option: int, *arguments: int) -> None:
         raise OSError(ctypes.get_errno(), f"prctl({option})")
 
 
-def build_ruleset(read_paths: Iterable[str], write_paths: Iterable[str]) -> int:
-    """A Landlock ruleset (its descriptor, >= HIGH_FD): everything denied but reading these and writing those.
+def build_ruleset(read_paths: Iterable[str], scratch: str, networked: bool) -> int:
+    """A Landlock ruleset (its descriptor, >= HIGH_FD): everything denied but reading these paths and using the scratch.
 
     Raises:
         OSError: The kernel has no Landlock, or it is off.
     """
     abi = landlock_abi_version()
-    net, scoped = (LANDLOCK_NET_ALL if abi >= 4 else 0), (LANDLOCK_SCOPE_ALL if abi >= 6 else 0)
+    net, scoped = (LANDLOCK_NET_ALL if abi >= 4 and not networked else 0), (LANDLOCK_SCOPE_ALL if abi >= 6 else 0)
     attr = WholeRulesetAttr(int(FSAccess.all()), net, scoped)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
     ctypes.set_errno(0)  # the package takes any errno left over for a failure
@@ -69,7 +69,7 @@ def build_ruleset(read_paths: Iterable[str], write_paths: Iterable[str]) -> int:
     write = read | FSAccess.WRITE_FILE | FSAccess.REMOVE_DIR | FSAccess.REMOVE_FILE
     write |= FSAccess.MAKE_DIR | FSAccess.MAKE_REG | FSAccess.MAKE_SYM
     write |= (FSAccess.TRUNCATE if abi >= 3 else FSAccess(0)) | (FSAccess.REFER if abi >= 2 else FSAccess(0))
-    rules = [(path, read) for path in read_paths] + [(path, write) for path in write_paths]
+    rules = [(path, read) for path in read_paths] + [(scratch, write)]
     for path, access in [*rules, ("/dev/null", FSAccess.READ_FILE | FSAccess.WRITE_FILE)]:
         if Path(path).exists():
             fd = os.open(path, os.O_PATH | os.O_CLOEXEC)

@@ -1,24 +1,25 @@
-"""Level + modules -> the command, environment and files that start a zygote."""
+"""Setup of a sandbox -> the command, environment and folder that start one zygote."""
 
-import os
 import platform
 import shutil
 import site
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import islice
+from os import geteuid
 from pathlib import Path
 
 import rayplay
 from rayplay.errors import SandboxError
-from rayplay.sandbox.levels import Level
+from rayplay.sandbox.levels import Level, Limits
 
 SCRATCH_INSIDE = "/scratch"  # at L3: a tmpfs of its own
-UID_FIRST, UID_COUNT = 61184, 4000  # the range that systemd sets aside for users that exist only while a service runs
-CODE_MOUNTS_MAX = 200
+UID_FIRST, UID_COUNT = 61184, 4000  # the range that systemd sets aside for users that live only as long as a service
+CODE_MOUNTS_MAX = 200  # per search path
 MACHINES = ("x86_64", "aarch64")
 ENVIRONMENT = {
     "LANG": "C.UTF-8",
@@ -31,14 +32,30 @@ ENVIRONMENT = {
 }
 # setuid and friends to become nobody, kill to end what has become so, the rest to hand over and sweep the scratch
 ROOT_CAPABILITIES = (
-    "CAP_SETUID",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_KILL",
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-)
+    "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER",
+)  # fmt: skip
+NETWORK_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/ssl", "/etc/ca-certificates")
+SHARED_LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib", "/etc/ld.so.cache")
+HARMLESS_FILES = ("/usr/share/zoneinfo", "/etc/localtime", "/dev/urandom", "/dev/random", "/dev/zero")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that zygotes of one kind have in common.
+
+    `grants` are the needs ("network", "files") that this kind may have: network opens sockets and keeps the machine's
+    network namespace; files lets tools read the search paths.
+    """
+
+    modules: tuple[str, ...]
+    level: Level
+    limits: Limits = field(default_factory=Limits)
+    search_paths: tuple[str, ...] = ()
+    grants: frozenset[str] = frozenset()
+
+    def granting(self, grants: frozenset[str]) -> "Setup":
+        """The same with other grants."""
+        return replace(self, grants=grants)
 
 
 @dataclass(frozen=True)
@@ -47,83 +64,98 @@ class Launch:
 
     command: tuple[str, ...]
     environment: dict[str, str]
-    folder: str  # made for this zygote, removed with it
+    folder: Path  # made for this zygote, removed with it
     scratch: str  # as the zygote sees it
     uid: int
 
 
-def prepare(level: Level, search_paths: tuple[str, ...], scratch_bytes: int, slot: int) -> Launch:
+def prepare(setup: Setup, slot: int) -> Launch:
     """Make the folder of a zygote and say how to start it; `slot` gives concurrent zygotes different uids.
 
     Raises:
-        SandboxError: The level needs a program that is not installed.
+        SandboxError: The machine is not Linux on x86_64 or aarch64, or the level needs what is not installed.
     """
-    folder = tempfile.mkdtemp(prefix="rayplay-sandbox-")
-    os.chmod(folder, 0o711)  # children of another uid reach their scratch by its name
+    if sys.platform != "linux" or platform.machine() not in MACHINES:
+        raise SandboxError(f"the sandbox needs Linux on {' or '.join(MACHINES)}, not {sys.platform}")
+    wrapper = wrapper_of(setup)
+    folder = Path(tempfile.mkdtemp(prefix="rayplay-sandbox-"))
+    folder.chmod(0o711)  # children of another uid reach their scratch by its name
+    scratch = SCRATCH_INSIDE
+    if setup.level is not Level.L3:
+        (folder / "scratch").mkdir()
+        scratch = str(folder / "scratch")
     python = (sys.executable, "-I", "-B", "-m", "rayplay.sandbox.zygote")
-    uid = UID_FIRST + slot % UID_COUNT
-    if level is not Level.L3:
-        scratch = str(Path(folder) / "scratch")
-        os.mkdir(scratch)
-        return Launch(python, {**ENVIRONMENT, "HOME": scratch, "TMPDIR": scratch}, folder, scratch, uid)
+    environment = {**ENVIRONMENT, "HOME": scratch, "TMPDIR": scratch}
+    return Launch((*wrapper, *python), environment, folder, scratch, UID_FIRST + slot % UID_COUNT)
+
+
+def wrapper_of(setup: Setup) -> tuple[str, ...]:
+    """The program that the zygote is started through: none below L3, bubblewrap at L3."""
+    if setup.level is Level.L4:
+        found = "runsc is installed, but not used by this version" if shutil.which("runsc") else "no runsc on PATH"
+        raise SandboxError(f"L4 needs gVisor: {found}; use L3, which the canaries can prove")
+    if setup.level is not Level.L3:
+        return ()
     bwrap = shutil.which("bwrap")
     if bwrap is None:
         raise SandboxError("bubblewrap is not installed (no bwrap on PATH); install it, or require L2")
-    environment = {**ENVIRONMENT, "HOME": SCRATCH_INSIDE, "TMPDIR": SCRATCH_INSIDE}
-    command = (bwrap, *namespaces(), *mounts(search_paths, scratch_bytes), "--", *python)
-    return Launch(command, environment, folder, SCRATCH_INSIDE, uid)
+    return (bwrap, *namespaces("network" in setup.grants), *mounts(setup), "--")
 
 
-def namespaces() -> tuple[str, ...]:
-    """Options of bubblewrap that take everything away that has a namespace."""
-    flags = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
-    if os.geteuid() == 0:  # real root needs no user namespace, and can hand out a real uid without one
+def namespaces(network: bool) -> tuple[str, ...]:
+    """Options of bubblewrap that take away everything that has a namespace."""
+    flags = ["--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"]
+    if not network:
+        flags.append("--unshare-net")
+    if geteuid() == 0:  # real root needs no user namespace, and can hand out a real uid without one
         flags += [part for name in ROOT_CAPABILITIES for part in ("--cap-add", name)]
     else:
         flags += ["--unshare-user", "--disable-userns"]
     return (*flags, "--die-with-parent", "--new-session")
 
 
-def mounts(search_paths: tuple[str, ...], scratch_bytes: int) -> tuple[str, ...]:
+def mounts(setup: Setup) -> tuple[str, ...]:
     """A minimal root: the interpreter, its libraries, the tools' code; a scratch of bounded size."""
     parts: list[str] = []
-    for link in ("/lib", "/lib64", "/lib32", "/bin"):
-        if Path(link).is_symlink():
-            parts += ["--symlink", os.readlink(link), link]
+    for link in map(Path, ("/lib", "/lib64", "/lib32", "/bin")):
+        if link.is_symlink():
+            parts += ["--symlink", str(link.readlink()), str(link)]
     bound: list[Path] = []
-    for path in sorted({*read_paths(), *code_paths(search_paths)}):
-        ancestors = [a for a in reversed(Path(path).parents) if a != Path("/")]
-        if not any(b in bound for b in (*ancestors, Path(path))):
+    for path in sorted(map(Path, {*readable_paths(setup), *code_paths(setup.search_paths)})):
+        ancestors = list(path.parents)[-2::-1]  # from the one below / down
+        if not any(b in bound for b in (*ancestors, path)):
             for ancestor in ancestors:  # bubblewrap would make them for the zygote's eyes only
                 parts += ["--perms", "0755", "--dir", str(ancestor)]
-            parts += ["--ro-bind-try", path, path]
-            bound.append(Path(path))
+            parts += ["--ro-bind-try", str(path), str(path)]
+            bound.append(path)
     parts += ["--proc", "/proc", "--dev", "/dev"]
-    return (*parts, "--size", str(scratch_bytes), "--tmpfs", SCRATCH_INSIDE, "--chdir", SCRATCH_INSIDE)
+    size = str(setup.limits.scratch_bytes)
+    return (*parts, "--size", size, "--tmpfs", SCRATCH_INSIDE, "--chdir", SCRATCH_INSIDE)
+
+
+def readable_paths(setup: Setup) -> list[str]:
+    """What a call may read besides the folders of its own modules."""
+    more = NETWORK_FILES if "network" in setup.grants else ()
+    files = setup.search_paths if "files" in setup.grants else ()
+    return [*interpreter_paths(), *(p for p in more if Path(p).exists()), *files]
 
 
 @cache
-def read_paths() -> tuple[str, ...]:
-    """What any Python program may read: interpreter, standard library, installed packages, shared libraries, time zones."""
-    paths = {sys.base_prefix, sys.prefix, sysconfig.get_path("stdlib"), *site.getsitepackages()}
-    paths |= {"/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib", "/etc/ld.so.cache"}
-    paths |= {"/usr/share/zoneinfo", "/etc/localtime", "/dev/urandom", "/dev/random", "/dev/zero"}
-    if sys.base_prefix in ("/usr", "/usr/local"):  # the system's own Python: its prefix is more than Python
-        paths -= {sys.base_prefix}
-        paths |= {str(Path(sys.executable).resolve())}
+def interpreter_paths() -> tuple[str, ...]:
+    """Interpreter, standard library, installed packages, shared libraries, time zones."""
+    paths = {sys.prefix, sysconfig.get_path("stdlib"), *site.getsitepackages()}
+    # the system's own Python shares its prefix with everything else
+    paths |= {str(Path(sys.executable).resolve())} if sys.base_prefix == "/usr" else {sys.base_prefix}
+    paths -= {"/usr"}
+    paths |= {*SHARED_LIBRARIES, *HARMLESS_FILES}
     return tuple(sorted(p for p in paths if Path(p).exists() and not Path(p).is_symlink()))
 
 
-def code_paths(search_paths: tuple[str, ...]) -> Iterator[str]:
-    """rayplay itself, and the Python code directly under the search paths; not the data, runs or secrets beside it."""
-    yield str(Path(rayplay.__file__).parent)
-    for folder in search_paths:
-        found = (p for p in sorted(Path(folder).iterdir()) if not p.name.startswith("."))
-        code = (p for p in found if p.suffix == ".py" or (p.is_dir() and any(p.glob("*.py"))))
-        for _, path in zip(range(CODE_MOUNTS_MAX), code, strict=False):
-            yield str(path.resolve())
-
-
-def supported_machine() -> bool:
-    """Whether the system call numbers of this machine are known here."""
-    return sys.platform == "linux" and platform.machine() in MACHINES
+def code_paths(search_paths: Iterable[str]) -> list[str]:
+    """rayplay itself, and the Python code directly under the search paths; not data, runs or secrets beside it."""
+    found = [Path(rayplay.__file__).parent]
+    for folder in map(Path, search_paths):
+        visible = (p for p in sorted(folder.iterdir()) if not p.name.startswith(".")) if folder.is_dir() else ()
+        code = (p for p in visible if p.suffix == ".py" or (p.is_dir() and next(p.glob("*.py"), None)))
+        found += islice(code, CODE_MOUNTS_MAX)
+    return [str(path.resolve()) for path in found]

@@ -1,29 +1,26 @@
-"""Calls -> results: argument checks, a pool of zygotes, and the meaning of every way a call can end."""
+"""Calls -> results: argument checks, pools of zygotes, one re-issue where a zygote is lost."""
 
 import itertools
-import json
 import math
 import os
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 from rayplay.errors import SandboxError
 from rayplay.records import Status, ToolCall, ToolResult, ToolSpec
 from rayplay.sandbox import probe
-from rayplay.sandbox.hygiene import readable
+from rayplay.sandbox.launch import Setup
 from rayplay.sandbox.levels import Level, Limits
+from rayplay.sandbox.verdict import Outcome, encode_arguments, read_batch, read_reply, refuse, result_of
 from rayplay.sandbox.warm import Reply, Zygote, ZygoteGoneError
-from rayplay.toolbox import MAX_ARGUMENT_BYTES, check_arguments
 
 RECYCLE_AFTER = 1000
-PROBLEMS = {
-    Status.INVALID_JSON: "the call is not valid JSON; write one JSON object with name and arguments",
-    Status.UNKNOWN_TOOL: "there is no tool of that name",
-    Status.BAD_ARGUMENTS: "the arguments do not fit the tool",
-}
-
+RENEW_AT = 0.9  # of RECYCLE_AFTER: when a successor is started, so that nobody waits for it
+BATCH_MAX = 32  # pure calls that share one child
+DEFAULT_LIMITS = Limits()
 
 _slot_numbers = itertools.count(os.getpid())  # concurrent zygotes get different uids, also across processes
 
@@ -38,6 +35,7 @@ class Sandbox:
         recycle_after: Calls after which a zygote is replaced.
         search_paths: Folders to find the modules in, besides what is installed; default: the working directory.
         size: Calls that may run at once.
+        allow: Of the tools' `needs`, what they may have: "network", "files".
     """
 
     def __init__(
@@ -45,56 +43,74 @@ class Sandbox:
         modules: Sequence[str],
         *,
         level: Level | None = None,
-        limits: Limits = Limits(),
+        limits: Limits = DEFAULT_LIMITS,
         recycle_after: int = RECYCLE_AFTER,
         search_paths: Sequence[str] = (),
         size: int = 4,
+        allow: Sequence[str] = (),
     ) -> None:
-        self.modules = tuple(modules)
-        self.limits = limits
-        self.recycle_after = recycle_after
-        self.search_paths = tuple(search_paths) or (os.getcwd(),)
         self.level = Level(level) if level is not None else probe.best_level()
-        self._free: list[Zygote] = []
+        self.limits = limits
+        self.allow = frozenset(allow)
+        paths = tuple(str(Path(p).resolve()) for p in search_paths or (Path.cwd(),))
+        self._setup = Setup(tuple(modules), self.level, limits, paths)
+        self._recycle_after = recycle_after
+        self._free: dict[frozenset[str], list[Zygote]] = {}
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(size)
-        self._threads = ThreadPoolExecutor(max_workers=size, thread_name_prefix="sandbox")
+        self._size = size
+        self._threads = ThreadPoolExecutor(max_workers=size + 1, thread_name_prefix="sandbox")
         self._closed = False
-        first = self._take()
-        self._specs, self.uid = first.specs, first.uid
-        self._give_back(first)
+        first = self._take(frozenset())
+        self.uid = first.uid
+        self._specs = {spec.name: spec for spec in first.specs}
+        self._give_back(first, frozenset())
 
     def describe(self) -> tuple[ToolSpec, ...]:
         """The tools of the modules, as read in the zygote: nothing of theirs is imported here."""
-        return self._specs
+        return tuple(self._specs.values())
 
     def run(
         self, spec: ToolSpec, call: ToolCall, *, state: str | None = None, deadline_s: float | None = None
     ) -> ToolResult:
-        """Run one call; blocks until its result is there. Every way to end is a status, none is an exception."""
+        """Run one call; blocks until its result is there. Every way to end is a status, none is an exception.
+
+        `spec` decides the schema that arguments must fit; how the tool runs is what its own file says.
+        """
         started = time.monotonic()
-        refused = self._refuse(spec, call)
-        if refused is not None:
-            return refused
-        if not self._slots.acquire(timeout=self.limits.queue_s):
-            return self._result(call, Status.UNAVAILABLE, f"no free sandbox within {self.limits.queue_s:g} s", started)
-        try:
-            return self._run_in_slot(spec, call, state or "", deadline_s, started)
-        finally:
-            self._slots.release()
+        if (outcome := self._refuse(spec, call)) is None:
+            with self._slot() as free:
+                outcome = self._run_one(call, state or "", deadline_s) if free else self._crowded()
+        return result_of(call, outcome, time.monotonic() - started, self.level)
 
     def run_many(self, calls: Sequence[tuple[ToolSpec, ToolCall]]) -> list[ToolResult]:
-        """Run independent calls at once, each in a child of its own; results in the order of the calls."""
-        return list(self._threads.map(lambda pair: self.run(*pair), calls))
+        """Run independent, stateless calls; results in the order of the calls.
+
+        Calls of pure tools share children, in turn, up to BATCH_MAX. Each still has its own deadline and its own
+        verdict: whatever ends or taints the child, the calls after it get a fresh one. All others have their own child.
+        """
+        results: list[ToolResult | None] = [None] * len(calls)
+        pure = [i for i, (_, call) in enumerate(calls) if self._is_pure(call.name)]
+        share = max(1, min(BATCH_MAX, math.ceil(len(pure) / self._size)))
+        groups = [pure[n : n + share] for n in range(0, len(pure), share)]
+        groups += [[i] for i, (_, call) in enumerate(calls) if not self._is_pure(call.name)]
+        jobs: list[tuple[list[int], Future]] = [
+            (group, self._threads.submit(self._run_group, [calls[i] for i in group])) for group in groups
+        ]
+        for group, job in jobs:
+            for i, result in zip(group, job.result(), strict=True):
+                results[i] = result
+        return [result for result in results if result is not None]
 
     def close(self) -> None:
-        """End all zygotes."""
-        self._closed = True
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        """End all zygotes. Calls that are running get `unavailable`."""
         with self._lock:
-            for zygote in self._free:
-                zygote.close()
+            self._closed = True
+            free = [zygote for pool in self._free.values() for zygote in pool]
             self._free.clear()
+        for zygote in free:
+            zygote.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def __enter__(self) -> "Sandbox":
         return self
@@ -102,119 +118,127 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _refuse(self, spec: ToolSpec, call: ToolCall) -> ToolResult | None:
-        """The result of a call that never reaches a child, or None."""
-        started = time.monotonic()
-        if call.problem is not None:
-            return self._result(call, call.problem, PROBLEMS.get(call.problem, call.problem.value), started)
-        if call.name != spec.name or spec.name not in {s.name for s in self._specs}:
-            names = ", ".join(s.name for s in self._specs)
-            return self._result(
-                call, Status.UNKNOWN_TOOL, f"no tool named {call.name[:80]!r}; there are: {names}", started
-            )
-        try:
-            size = len(json.dumps(call.arguments, allow_nan=False))
-        except (TypeError, ValueError, RecursionError) as error:
-            return self._result(call, Status.BAD_ARGUMENTS, f"arguments are not JSON: {str(error)[:200]}", started)
-        if size > MAX_ARGUMENT_BYTES:
-            text = f"arguments of {size} bytes; at most {MAX_ARGUMENT_BYTES} are taken"
-            return self._result(call, Status.BAD_ARGUMENTS, text, started)
-        problem = check_arguments(spec, call.arguments)
-        return self._result(call, Status.BAD_ARGUMENTS, problem, started) if problem else None
+    def _slot(self) -> "_Slot":
+        return _Slot(self._slots, self.limits.queue_s)
 
-    def _run_in_slot(
-        self, spec: ToolSpec, call: ToolCall, state: str, deadline_s: float | None, started: float
-    ) -> ToolResult:
-        deadline_s = min(spec.deadline_s, self.limits.deadline_s, deadline_s or math.inf)
-        request = {
-            "tool": spec.name,
-            "deadline_s": deadline_s,
-            "cpu_s": math.ceil(min(deadline_s, self.limits.cpu_s)) + 1,
-            "memory_mb": min(spec.memory_mb, self.limits.memory_mb),
-        }
-        arguments = json.dumps(call.arguments).encode()
-        for attempt in (1, 2):
-            zygote = self._take()
-            try:
-                reply = zygote.exchange(request, arguments, state.encode())
-            except ZygoteGoneError as error:
-                if spec.idempotent and attempt == 1:
+    def _crowded(self) -> Outcome:
+        return Outcome(Status.UNAVAILABLE, f"no free sandbox within {self.limits.queue_s:g} s")
+
+    def _is_pure(self, name: str) -> bool:
+        own = self._specs.get(name)
+        return own is not None and own.pure and own.idempotent and not own.toolset
+
+    def _refuse(self, spec: ToolSpec, call: ToolCall) -> Outcome | None:
+        """Why a call never reaches a child, or None."""
+        return refuse(spec, call, self._specs, self.allow)
+
+    def _run_group(self, group: list[tuple[ToolSpec, ToolCall]]) -> list[ToolResult]:
+        """One call alone, or pure calls in shared children."""
+        if len(group) == 1:
+            return [self.run(*group[0])]
+        started = time.monotonic()
+        outcomes: dict[int, Outcome] = {}
+        for i, (spec, call) in enumerate(group):
+            if refused := self._refuse(spec, call):
+                outcomes[i] = refused
+        with self._slot() as free:
+            while waiting := [i for i in range(len(group)) if i not in outcomes]:
+                if not free:
+                    outcomes.update(dict.fromkeys(waiting, self._crowded()))
                     continue
-                text = f"the sandbox lost this call ({error}); it is not the call's fault"
-                return self._result(call, Status.UNAVAILABLE, text, started)
-            self._give_back(zygote, tainted=reply.tainted or bool(reply.ended_by) or reply.exit != 0)
-            return self._read_reply(call, reply, request)
+                done = self._run_batch([group[i][1] for i in waiting])
+                outcomes.update(zip(waiting, done, strict=False))
+        each = (time.monotonic() - started) / len(group)
+        return [result_of(call, outcomes[i], each, self.level) for i, (_, call) in enumerate(group)]
+
+    def _run_one(self, call: ToolCall, state: str, deadline_s: float | None) -> Outcome:
+        own = self._specs[call.name]
+        request = self._request([own], deadline_s)
+        for attempt in (1, 2):
+            try:
+                reply = self._exchange(request, own, encode_arguments(call), state.encode())
+                return read_reply(reply, request, self.limits)
+            except ZygoteGoneError as error:
+                if attempt == 2 or not own.idempotent:
+                    return Outcome(
+                        Status.UNAVAILABLE, f"the sandbox lost this call ({error}); the call is not to blame"
+                    )
+            except SandboxError as error:
+                return Outcome(Status.UNAVAILABLE, f"no sandbox: {error}")
         raise AssertionError("unreachable")
 
-    def _take(self) -> Zygote:
-        with self._lock:
-            if self._free:
-                return self._free.pop()
-        return Zygote(self.modules, self.level, self.limits, self.search_paths, next(_slot_numbers))
+    def _run_batch(self, calls: list[ToolCall]) -> list[Outcome]:
+        """Outcomes of the first few calls, at least one."""
+        if len(calls) > 1:
+            specs = [self._specs[call.name] for call in calls]
+            request = self._request(specs, None)
+            try:
+                reply = self._exchange(request, specs[0], *map(encode_arguments, calls), b"")
+                if done := read_batch(reply, request, self.limits):
+                    return done
+            except (ZygoteGoneError, SandboxError):
+                pass  # alone, the call at fault gets its own verdict
+        return [self._run_one(calls[0], "", None)]
 
-    def _give_back(self, zygote: Zygote, tainted: bool = False) -> None:
-        if tainted or self._closed or zygote.calls >= self.recycle_after:
+    def _request(self, specs: list[ToolSpec], deadline_s: float | None) -> dict:
+        longest = min(max(s.deadline_s for s in specs), self.limits.deadline_s, deadline_s or math.inf)
+        return {
+            "tools": [s.name for s in specs],
+            "deadline_s": longest,
+            "cpu_s": math.ceil(min(longest, self.limits.cpu_s)) * len(specs) + 1,
+            "memory_mb": min(max(s.memory_mb for s in specs), self.limits.memory_mb),
+        }
+
+    def _exchange(self, request: dict, spec: ToolSpec, *blobs: bytes) -> Reply:
+        grants = self.allow & set(spec.needs)
+        zygote = self._take(grants)
+        reply = zygote.exchange(request, *blobs)
+        self._give_back(zygote, grants, worn=reply.tainted or bool(reply.ended_by) or reply.exit != 0)
+        return reply
+
+    def _take(self, grants: frozenset[str]) -> Zygote:
+        with self._lock:
+            if self._closed:
+                raise ZygoteGoneError("the sandbox is closed")
+            pool = self._free.setdefault(grants, [])
+            if pool:
+                return pool.pop()
+        return Zygote(self._setup.granting(grants), next(_slot_numbers))
+
+    def _give_back(self, zygote: Zygote, grants: frozenset[str], worn: bool = False) -> None:
+        """Keep a zygote for the next call, or replace it: after an abnormal end, and every so many calls."""
+        worn = worn or zygote.calls >= self._recycle_after
+        renew = worn or (zygote.calls >= RENEW_AT * self._recycle_after and not zygote.renewed)
+        with self._lock:
+            keep = not worn and not self._closed
+            if keep:
+                self._free[grants].append(zygote)
+            if renew and not self._closed and not zygote.renewed:
+                zygote.renewed = True
+                self._threads.submit(self._renew, grants)
+        if not keep:
             zygote.close()
-            return
+
+    def _renew(self, grants: frozenset[str]) -> None:
+        """Start a successor and put it where it is used last."""
+        zygote = Zygote(self._setup.granting(grants), next(_slot_numbers))
         with self._lock:
-            self._free.append(zygote)
-
-    def _read_reply(self, call: ToolCall, reply: Reply, request: dict) -> ToolResult:
-        """What the parent saw -> status; what the child wrote -> text."""
-        bound = self.limits.output_bytes
-        printed = readable(reply.printed, bound)
-        kind, state, text = split_result(reply.result)
-        returned = readable(text, bound)
-        status, note = verdict(reply, kind, request)
-        keep = status in (Status.OK, Status.TOOL_ERROR, Status.BAD_ARGUMENTS, Status.OUTPUT_LIMIT)
-        if len(text) > bound and status is Status.OK:
-            status = Status.OUTPUT_LIMIT
-        body = "\n".join(
-            part for part in (printed.rstrip("\n"), returned if keep or kind == b"X" else "", note) if part
-        )
-        return ToolResult(
-            call_id=call.call_id,
-            name=call.name,
-            status=status,
-            text=body,
-            seconds=reply.seconds,
-            level=self.level.value,
-            state=state.decode(errors="replace") if state and status is Status.OK else None,
-        )
-
-    def _result(self, call: ToolCall, status: Status, text: str, started: float) -> ToolResult:
-        seconds = time.monotonic() - started
-        return ToolResult(
-            call_id=call.call_id, name=call.name, status=status, text=text, seconds=seconds, level=self.level.value
-        )
+            if not self._closed and len(self._free[grants]) < self._size:
+                self._free[grants].insert(0, zygote)
+                return
+        zygote.close()
 
 
-def split_result(frame: bytes) -> tuple[bytes, bytes, bytes]:
-    """(kind, state, text) of a result frame; kind is b"" where the frame is not whole."""
-    if len(frame) < 9:
-        return b"", b"", b""
-    state_size, text_size = int.from_bytes(frame[1:5], "big"), int.from_bytes(frame[5:9], "big")
-    state, text = frame[9 : 9 + state_size], frame[9 + state_size :]
-    whole = len(text) == text_size
-    return (frame[:1] if whole else b""), state, text
+class _Slot:
+    """A place among the calls that run at once; entering says whether one came free in time."""
 
+    def __init__(self, slots: threading.BoundedSemaphore, wait_s: float) -> None:
+        self.slots, self.wait_s, self.got = slots, wait_s, False
 
-def verdict(reply: Reply, kind: bytes, request: dict) -> tuple[Status, str]:
-    """The status of a call that ran, and a note for the model where its own words do not say it."""
-    if reply.ended_by == "deadline":
-        return Status.TIMEOUT, f"[stopped: no result within {request['deadline_s']:g} s]"
-    if reply.ended_by == "output":
-        return Status.OUTPUT_LIMIT, "[stopped: more output than allowed]"
-    if reply.ended_by == "disk":
-        return Status.OUTPUT_LIMIT, "[stopped: more files than allowed]"
-    if reply.exit < 0 and reply.cpu_s >= request["cpu_s"] - 0.5:
-        return Status.TIMEOUT, f"[stopped: {request['cpu_s']} s of processor time used]"
-    if kind == b"M":
-        return Status.CRASHED, f"[out of memory: {request['memory_mb']} MiB are allowed]"
-    if kind == b"X":
-        return Status.CRASHED, ""
-    known = {b"R": Status.OK, b"E": Status.TOOL_ERROR, b"A": Status.BAD_ARGUMENTS}.get(kind)
-    if known is None or reply.exit != 0:
-        how = f"signal {-reply.exit}" if reply.exit < 0 else f"exit code {reply.exit}"
-        return Status.CRASHED, f"[crashed: ended by {how} without a result]"
-    return known, ""
+    def __enter__(self) -> bool:
+        self.got = self.slots.acquire(timeout=self.wait_s)
+        return self.got
+
+    def __exit__(self, *_: object) -> None:
+        if self.got:
+            self.slots.release()

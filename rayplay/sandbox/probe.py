@@ -1,7 +1,7 @@
 """Canaries in a real child -> the level that holds here, and what does not hold and why.
 
-A level counts only if every attempt that it promises to stop was stopped. Packages, versions and exit codes prove nothing:
-bubblewrap, for one, exits 0 as root where user namespaces are off.
+A level counts only if every attempt that it promises to stop was stopped. Packages, versions and exit codes prove
+nothing: bubblewrap, for one, exits 0 as root where user namespaces are off.
 """
 
 import ctypes
@@ -20,6 +20,7 @@ from landlock import landlock_abi_version
 
 from rayplay.errors import SandboxError, ToolboxError
 from rayplay.sandbox import scratch
+from rayplay.sandbox.launch import Setup
 from rayplay.sandbox.levels import IsolationReport, Level, Limits
 from rayplay.sandbox.warm import Reply, Zygote, ZygoteGoneError
 
@@ -98,7 +99,7 @@ def try_level(level: Level) -> tuple[dict[str, str], int]:
         open_folder.mkdir()
         for path, mode in ((folder, 0o755), (secret, 0o644), (open_folder, 0o777)):
             os.chmod(path, mode)
-        zygote = Zygote(("rayplay.sandbox.canaries",), level, LIMITS, (), os.getpid())
+        zygote = Zygote(Setup(("rayplay.sandbox.canaries",), level, LIMITS), os.getpid())
         try:
             with listeners(folder) as (port, abstract, unix_path):
                 run = Canary(zygote)
@@ -146,7 +147,7 @@ class Canary:
         return "" if reply.ended_by == expected else f"ended by {reply.ended_by or 'itself'}, not {expected}"
 
     def _reply(self, name: str, arguments: dict[str, Any], deadline_s: float) -> Reply:
-        request = {"tool": name, "deadline_s": deadline_s, "cpu_s": 6, "memory_mb": LIMITS.memory_mb}
+        request = {"tools": [name], "deadline_s": deadline_s, "cpu_s": 6, "memory_mb": LIMITS.memory_mb}
         return self.zygote.exchange(request, json.dumps(arguments).encode(), b"")
 
 

@@ -1,12 +1,13 @@
 """A call's scratch folder: who owns it, what it weighs while the call runs, and how it is emptied after.
 
-Everything in it was made by a hostile program: symbolic links are never followed, and a tree of any depth is taken apart
-without recursion, by moving every folder up to the top before it is looked into.
+Everything in it was made by a hostile program: symbolic links are never followed, and a tree of any depth is taken
+apart without recursion, by moving every folder up to the top before it is looked into.
 """
 
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from secrets import token_hex
 
@@ -75,6 +76,14 @@ def sweep(path: str, expected: tuple[int, int]) -> bool:
     finally:
         os.close(top)
     return True
+
+
+def remove(path: str, expected: tuple[int, int]) -> None:
+    """Empty and remove the folder and the one made to hold it; a mount stays."""
+    if sweep(path, expected):
+        with suppress(OSError):
+            os.rmdir(path)
+            os.rmdir(os.path.dirname(path))
 
 
 def _remove(top: int, name: str, lifted: Iterator[str]) -> None:

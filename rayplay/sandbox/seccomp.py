@@ -10,20 +10,25 @@ import tempfile
 import pyseccomp
 from pyseccomp import EQ, MASKED_EQ, Arg
 
-ALLOWED = """
-read write readv writev pread64 pwrite64 preadv pwritev lseek close close_range sendfile copy_file_range
-open openat access faccessat faccessat2 stat lstat fstat newfstatat statx statfs fstatfs getdents64 getcwd chdir fchdir
-readlink readlinkat mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 symlink symlinkat truncate ftruncate
-fsync fdatasync fallocate fadvise64 flock chmod fchmod fchmodat utimensat umask
-dup dup2 dup3 pipe pipe2 poll ppoll select pselect6 epoll_create1 epoll_ctl epoll_wait epoll_pwait eventfd2
-mmap munmap mprotect mremap madvise brk msync mincore membarrier
-rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack pause
-alarm setitimer getitimer nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time times
-getpid getppid gettid getuid geteuid getgid getegid getresuid getresgid getgroups getpgrp getpgid getsid
-getrusage getrlimit sysinfo uname getcpu getpriority sched_yield sched_getaffinity sched_getparam sched_getscheduler
-futex set_robust_list get_robust_list rseq set_tid_address restart_syscall exit exit_group getrandom wait4 waitid
-recvfrom shutdown getsockname getpeername
-""".split()
+# fmt: off
+ALLOWED = (
+    "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "lseek", "close", "close_range",
+    "sendfile", "copy_file_range", "open", "openat", "access", "faccessat", "faccessat2", "stat", "lstat", "fstat",
+    "newfstatat", "statx", "statfs", "fstatfs", "getdents64", "getcwd", "chdir", "fchdir", "readlink", "readlinkat",
+    "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat", "rename", "renameat", "renameat2", "symlink", "symlinkat",
+    "truncate", "ftruncate", "fsync", "fdatasync", "fallocate", "fadvise64", "flock", "chmod", "fchmod", "fchmodat",
+    "utimensat", "umask", "dup", "dup2", "dup3", "pipe", "pipe2", "poll", "ppoll", "select", "pselect6",
+    "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "eventfd2", "mmap", "munmap", "mprotect", "mremap",
+    "madvise", "brk", "msync", "mincore", "membarrier", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
+    "rt_sigpending", "rt_sigtimedwait", "rt_sigsuspend", "sigaltstack", "pause", "alarm", "setitimer", "getitimer",
+    "nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres", "gettimeofday", "time", "times", "getpid",
+    "getppid", "gettid", "getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "getgroups", "getpgrp",
+    "getpgid", "getsid", "getrusage", "getrlimit", "sysinfo", "uname", "getcpu", "getpriority", "sched_yield",
+    "sched_getaffinity", "sched_getparam", "sched_getscheduler", "futex", "set_robust_list", "get_robust_list",
+    "rseq", "set_tid_address", "restart_syscall", "exit", "exit_group", "getrandom", "wait4", "waitid", "recvfrom",
+    "shutdown", "getsockname", "getpeername",
+)
+# fmt: on
 
 # fcntl: no F_SETOWN, F_SETSIG or F_NOTIFY, which make the kernel send signals; no leases, seals or pipe sizes
 FCNTL = {"F_DUPFD": 0, "F_GETFD": 1, "F_SETFD": 2, "F_GETFL": 3, "F_GETLK": 5, "F_SETLK": 6, "F_SETLKW": 7}
@@ -33,11 +38,15 @@ IOCTL = {"TCGETS": 0x5401, "TIOCGWINSZ": 0x5413, "FIONREAD": 0x541B, "FIONBIO": 
 IOCTL |= {"FIONCLEX": 0x5450, "FIOCLEX": 0x5451}
 PRCTL = {"PR_GET_DUMPABLE": 3, "PR_SET_NAME": 15, "PR_GET_NAME": 16, "PR_GET_NO_NEW_PRIVS": 39}
 
+# for tools that need the network and may have it
+NETWORK = ("connect", "sendmsg", "sendmmsg", "recvmsg", "recvmmsg", "setsockopt", "getsockopt", "sendto")
+AF_INET, AF_INET6 = 2, 10
+
 O_ASYNC = 0o20000  # would let the kernel signal whoever owns the descriptor
-AF_UNIX, SOCK_STREAM, SOCK_TYPE_MASK = 1, 1, 0xF
+AF_UNIX, SOCK_STREAM, SOCK_DGRAM, SOCK_TYPE_MASK = 1, 1, 2, 0xF
 
 
-def build_filter() -> bytes:
+def build_filter(networked: bool = False) -> bytes:
     """The filter as the kernel takes it: an array of 8-byte `struct sock_filter`."""
     bpf = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.ENOSYS))
     bpf.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
@@ -55,7 +64,15 @@ def build_filter() -> bytes:
     # asyncio needs a connected pair; a datagram pair could still address other sockets, a stream pair cannot
     _allow(bpf, "socketpair", Arg(0, EQ, AF_UNIX), Arg(1, MASKED_EQ, SOCK_TYPE_MASK, SOCK_STREAM))
     _allow(bpf, "sendto", Arg(4, EQ, 0))
-    for name in ("clone", "fork", "vfork", "kill", "tgkill", "tkill", "socket", "execve", "setrlimit"):
+    if networked:
+        for name in NETWORK:
+            _allow(bpf, name)
+        for family in (AF_INET, AF_INET6):
+            for kind in (SOCK_STREAM, SOCK_DGRAM):
+                _allow(bpf, "socket", Arg(0, EQ, family), Arg(1, MASKED_EQ, SOCK_TYPE_MASK, kind))
+    else:
+        _refuse(bpf, "socket")
+    for name in ("clone", "fork", "vfork", "kill", "tgkill", "tkill", "execve", "setrlimit"):
         _refuse(bpf, name)
     with tempfile.TemporaryFile() as file:
         bpf.export_bpf(file)

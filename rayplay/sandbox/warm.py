@@ -7,21 +7,21 @@ from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import IO, Any
 
 from rayplay.errors import SandboxError, ToolboxError
 from rayplay.records import ToolSpec
 from rayplay.sandbox import scratch
-from rayplay.sandbox.launch import Launch, prepare, read_paths, supported_machine
-from rayplay.sandbox.levels import Level, Limits
+from rayplay.sandbox.launch import Launch, Setup, prepare, readable_paths
+from rayplay.sandbox.levels import Level
 from rayplay.sandbox.seccomp import build_filter
 from rayplay.sandbox.wire import receive_frame, send_frame
 
 START_S = 60.0  # importing a user's modules may be slow
+FRAME_BYTES = 9  # of a result, before its state and text
 GRACE_S = 2.0  # by how much the owner outwaits the zygote's own deadline
 
-# The kernel's parent-death signal follows the *thread* that started a process, so zygotes are started by one that stays.
+# The kernel's parent-death signal follows the *thread* that started a process: zygotes are started by one that stays.
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-starter")
 
 
@@ -46,20 +46,16 @@ class ZygoteGoneError(Exception):
 class Zygote:
     """A running zygote. Not thread-safe: one call at a time."""
 
-    def __init__(
-        self, modules: tuple[str, ...], level: Level, limits: Limits, search_paths: tuple[str, ...], slot: int
-    ):
-        if not supported_machine():
-            raise SandboxError("the sandbox needs Linux on x86_64 or aarch64; nothing weaker is offered")
+    def __init__(self, setup: Setup, slot: int) -> None:
         self.calls = 0
-        self.slot = slot
+        self.renewed = False  # whether a successor has been ordered
         self.process: subprocess.Popen | None = None
-        self.launch = prepare(level, search_paths, limits.scratch_bytes, slot)
+        self.launch = prepare(setup, slot)
         self.folder_id = scratch.identity(self.launch.folder)
         self.complaints = tempfile.TemporaryFile()  # noqa: SIM115
         try:
             self.sock, self.process = _starter.submit(start, self.launch, self.complaints).result(START_S)
-            introduction = self._greet(modules, level, limits, search_paths)
+            introduction = self._greet(setup)
             self.specs = tuple(ToolSpec.model_validate(s) for s in introduction["specs"])
             self.uid: int = introduction["uid"]
             self.namespaces: dict[str, str] = introduction["namespaces"]
@@ -68,38 +64,40 @@ class Zygote:
             self.close()
             raise
 
-    def _greet(self, modules: tuple[str, ...], level: Level, limits: Limits, search_paths: tuple[str, ...]) -> dict:
+    def _greet(self, setup: Setup) -> dict:
+        limits, networked = setup.limits, "network" in setup.grants
         config = {
-            "modules": modules,
-            "search_paths": search_paths,
-            "level": level.value,
-            "seccomp": b64encode(filter_bytes()).decode() if level is not Level.L0 else "",
+            "modules": setup.modules,
+            "search_paths": setup.search_paths,
+            "level": setup.level.value,
+            "seccomp": b64encode(filter_bytes(networked)).decode() if setup.level is not Level.L0 else "",
             "limits": limits.model_dump(),
-            "result_bytes": limits.output_bytes + limits.state_bytes + 9,
+            "result_bytes": limits.output_bytes + limits.state_bytes + FRAME_BYTES,
             "scratch": self.launch.scratch,
             "uid": self.launch.uid,
-            "read_paths": read_paths(),
+            "read_paths": readable_paths(setup),
+            "grants": sorted(setup.grants),
         }
         try:
             self.sock.settimeout(START_S)
             send_frame(self.sock, config)
             header, _ = receive_frame(self.sock)
         except (EOFError, OSError) as error:
-            raise SandboxError(f"{level.value} cannot start here: {self.complaint() or error}") from error
+            raise SandboxError(f"{setup.level.value} cannot start here: {self.complaint() or error}") from error
         if "failed" in header:
-            raise ToolboxError(f"tools {', '.join(modules)} cannot be loaded: {header['failed']}")
+            raise ToolboxError(f"tools {', '.join(setup.modules)} cannot be loaded: {header['failed']}")
         return header
 
-    def exchange(self, request: dict[str, Any], arguments: bytes, state: bytes) -> Reply:
-        """Run one call.
+    def exchange(self, request: dict[str, Any], *blobs: bytes) -> Reply:
+        """Run one call, or a batch of pure ones; `blobs` are the arguments of each, then the state.
 
         Raises:
             ZygoteGoneError: No answer in time; the zygote has been ended.
         """
-        self.calls += 1
+        self.calls += len(request["tools"])
         try:
-            self.sock.settimeout(request["deadline_s"] + GRACE_S)
-            send_frame(self.sock, request, arguments, state)
+            self.sock.settimeout(request["deadline_s"] * len(request["tools"]) + GRACE_S)
+            send_frame(self.sock, request, *blobs)
             header, (printed, result) = receive_frame(self.sock)
         except (EOFError, OSError, ValueError) as error:
             self.close()
@@ -122,7 +120,7 @@ class Zygote:
         inside = scratch.identity_or_none(self.launch.folder)
         if inside == self.folder_id:
             scratch.sweep(self.launch.folder, inside)
-            Path(self.launch.folder).rmdir()
+            self.launch.folder.rmdir()
 
 
 def start(launch: Launch, complaints: IO[bytes]) -> tuple[socket.socket, subprocess.Popen]:
@@ -143,6 +141,6 @@ def start(launch: Launch, complaints: IO[bytes]) -> tuple[socket.socket, subproc
 
 
 @cache
-def filter_bytes() -> bytes:
+def filter_bytes(networked: bool) -> bytes:
     """The seccomp filter, built once for all zygotes."""
-    return build_filter()
+    return build_filter(networked)
