@@ -168,9 +168,14 @@ def official_run(
             f"the endpoint failed on {broken} answers and {missing} are missing; the same command asks for them again "
             f"({folder / 'bfcl.log'} says more)"
         )
+    return verdicts
+
+
+def keep_verdicts(folder: Path, chosen: dict[str, list[str]], verdicts: list[Verdict]) -> None:
+    """Leave the folder so that BFCL's own command line, run by hand in it, does the same cases again."""
+    (folder / "test_case_ids_to_generate.json").write_text(json.dumps(chosen, indent=2) + "\n")
     lines = "".join(verdict.model_dump_json() + "\n" for verdict in verdicts)
     (folder / "verdicts.jsonl").write_text(lines, encoding="utf-8")
-    return verdicts
 
 
 def mend_results(folder: Path, model: str) -> int:

@@ -10,8 +10,10 @@ from pathlib import Path
 from rayplay.errors import EvaluationError
 from rayplay.evaluation.bfcl import (
     Contestant,
+    Verdict,
     accuracy_table,
     choose_cases,
+    keep_verdicts,
     official_run,
     read_cases,
     read_facts,
@@ -42,11 +44,22 @@ def score_baseline(
     if unanswerable and not empty:
         raise EvaluationError(f"--gold: BFCL holds no right calls for {', '.join(unanswerable)}; leave them out")
     label = "empty" if empty else "gold"
-    with answering_endpoint(AnswerBook(cases, empty=empty)) as endpoint:
-        verdicts = official_run(folder, chosen, [Contestant(label, label)], endpoint, progress=progress)
+    verdicts: list[Verdict] = []
+    for batch in _batches(chosen):
+        book = AnswerBook([case for case in cases if case["category"] in batch], empty=empty)
+        with answering_endpoint(book) as endpoint:
+            verdicts += official_run(folder, batch, [Contestant(label, label)], endpoint, progress=progress)
+    keep_verdicts(folder, chosen, verdicts)
     table: dict[str, Json] = {category: rows[label] for category, rows in accuracy_table(verdicts).items()}
     if not empty:
         for verdict in verdicts:
             if not verdict.valid:
                 table[verdict.category].setdefault("failing", []).append(verdict.case)
     return {"bfcl": table, "data": facts.model_dump(include={"package", "data", "data_sha256"})}
+
+
+def _batches(chosen: dict[str, list[str]]) -> list[dict[str, list[str]]]:
+    """Multi-turn categories share conversations but not their answers, so each is asked apart."""
+    together = {category: ids for category, ids in chosen.items() if not category.startswith("multi_turn")}
+    apart = [{category: ids} for category, ids in chosen.items() if category.startswith("multi_turn")]
+    return [batch for batch in [together, *apart] if batch]

@@ -42,7 +42,9 @@ class AnswerBook:
         names = {tool["function"]["name"] for tool in tools}
         for case in self._cases.get(messages[0]["content"], ()):
             later = _later_turns(case["turns"], messages)
-            if later is not None and {tool["function"]["name"] for tool in case["tools"]} <= names:
+            offered = {tool["function"]["name"] for tool in case["tools"]}
+            # Later turns may add functions; a case of one turn shows exactly its own.
+            if later is not None and (offered == names if len(case["turns"]) == 1 else offered <= names):
                 # All calls of a turn are made at once, so their results end the turn.
                 return [] if messages[-1]["role"] == "tool" else case["gold"][later]
         return None
