@@ -153,10 +153,22 @@ def call_tool(entry: Entry, encoded: bytes, old_state: bytes) -> tuple[bytes, by
         return b"R", state, text.encode(errors="backslashreplace")
     except ToolError as error:
         return b"E", b"", str(error).encode(errors="backslashreplace")
+    except SystemExit as error:
+        if error.code in (None, 0):
+            return b"R", b"", b""
+        return b"X", b"", f"SystemExit: {error.code}"[:2000].encode(errors="backslashreplace")
     except MemoryError:
         return b"M", b"", b"MemoryError"
-    except BaseException as error:  # SystemExit and KeyboardInterrupt too: they end the call, not the protocol
-        return b"X", b"", f"{type(error).__name__}: {error}"[:2000].encode(errors="backslashreplace")
+    except BaseException as error:  # KeyboardInterrupt too: it ends the call, not the protocol
+        return b"X", b"", describe_error(error).encode(errors="backslashreplace")
+
+
+def describe_error(error: BaseException) -> str:
+    """The type and text of an exception whose own text may raise in turn."""
+    try:
+        return f"{type(error).__name__}: {error}"[:2000]
+    except Exception:
+        return type(error).__name__
 
 
 def restore(toolset: type, state: bytes) -> Any:

@@ -64,7 +64,7 @@ class Launch:
 
     command: tuple[str, ...]
     environment: dict[str, str]
-    folder: Path  # made for this zygote, removed with it
+    folder: Path | None  # made for this zygote, removed with it; at L3 nothing is needed on this side
     scratch: str  # as the zygote sees it
     uid: int
 
@@ -78,10 +78,10 @@ def prepare(setup: Setup, slot: int) -> Launch:
     if sys.platform != "linux" or platform.machine() not in MACHINES:
         raise SandboxError(f"the sandbox needs Linux on {' or '.join(MACHINES)}, not {sys.platform}")
     wrapper = wrapper_of(setup)
-    folder = Path(tempfile.mkdtemp(prefix="rayplay-sandbox-"))
-    folder.chmod(0o711)  # children of another uid reach their scratch by its name
-    scratch = SCRATCH_INSIDE
+    folder, scratch = None, SCRATCH_INSIDE
     if setup.level is not Level.L3:
+        folder = Path(tempfile.mkdtemp(prefix="rayplay-sandbox-"))
+        folder.chmod(0o711)  # children of another uid reach their scratch by its name
         (folder / "scratch").mkdir()
         scratch = str(folder / "scratch")
     python = (sys.executable, "-I", "-B", "-m", "rayplay.sandbox.zygote")

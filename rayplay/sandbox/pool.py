@@ -102,6 +102,11 @@ class Sandbox:
                 results[i] = result
         return [result for result in results if result is not None]
 
+    def idle(self) -> list[Zygote]:
+        """The zygotes that wait for a call, for those who look after what calls leave behind."""
+        with self._lock:
+            return [zygote for pool in self._free.values() for zygote in pool]
+
     def close(self) -> None:
         """End all zygotes. Calls that are running get `unavailable`."""
         with self._lock:

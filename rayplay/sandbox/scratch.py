@@ -9,25 +9,26 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 from secrets import token_hex
 
 MODE = 0o700
 
 
-def give(path: str, uid: int) -> None:
+def give(path: str | Path, uid: int) -> None:
     """Hand the folder to `uid` (-1: it is the caller's own already)."""
     if uid >= 0:
         os.chown(path, uid, uid)
     os.chmod(path, MODE)
 
 
-def identity(path: str) -> tuple[int, int]:
+def identity(path: str | Path) -> tuple[int, int]:
     """Device and inode: Landlock rules hold on these, not on the name."""
     info = os.lstat(path)
     return info.st_dev, info.st_ino
 
 
-def identity_or_none(path: str) -> tuple[int, int] | None:
+def identity_or_none(path: str | Path) -> tuple[int, int] | None:
     """Device and inode, or None where there is nothing of that name."""
     try:
         return identity(path)
@@ -35,7 +36,7 @@ def identity_or_none(path: str) -> tuple[int, int] | None:
         return None
 
 
-def weigh(path: str, most_files: int) -> tuple[int, int]:
+def weigh(path: str | Path, most_files: int) -> tuple[int, int]:
     """(entries, bytes on disk) below `path`; stops counting soon after `most_files`.
 
     A folder that cannot be looked into (closed by its owner, or too deep to name) counts as too many.
@@ -57,7 +58,7 @@ def weigh(path: str, most_files: int) -> tuple[int, int]:
     return files, size
 
 
-def sweep(path: str, expected: tuple[int, int]) -> bool:
+def sweep(path: str | Path, expected: tuple[int, int]) -> bool:
     """Empty the folder; False where it is not the same folder any more or will not become empty."""
     try:
         if identity(path) != expected:
@@ -78,7 +79,7 @@ def sweep(path: str, expected: tuple[int, int]) -> bool:
     return True
 
 
-def remove(path: str, expected: tuple[int, int]) -> None:
+def remove(path: str | Path, expected: tuple[int, int]) -> None:
     """Empty and remove the folder and the one made to hold it; a mount stays."""
     if sweep(path, expected):
         with suppress(OSError):

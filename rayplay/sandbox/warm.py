@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import IO, Any
@@ -51,7 +52,7 @@ class Zygote:
         self.renewed = False  # whether a successor has been ordered
         self.process: subprocess.Popen | None = None
         self.launch = prepare(setup, slot)
-        self.folder_id = scratch.identity(self.launch.folder)
+        self.folder_id = scratch.identity(self.launch.folder) if self.launch.folder else None
         self.complaints = tempfile.TemporaryFile()  # noqa: SIM115
         try:
             self.sock, self.process = _starter.submit(start, self.launch, self.complaints).result(START_S)
@@ -117,10 +118,11 @@ class Zygote:
             self.process.wait()
             self.process = None
         self.complaints.close()
-        inside = scratch.identity_or_none(self.launch.folder)
-        if inside == self.folder_id:
-            scratch.sweep(self.launch.folder, inside)
-            self.launch.folder.rmdir()
+        folder = self.launch.folder
+        if folder and self.folder_id and scratch.identity_or_none(folder) == self.folder_id:
+            scratch.sweep(folder, self.folder_id)
+            with suppress(OSError):  # something that a child of ours cannot have left; better a folder than a crash
+                folder.rmdir()
 
 
 def start(launch: Launch, complaints: IO[bytes]) -> tuple[socket.socket, subprocess.Popen]:

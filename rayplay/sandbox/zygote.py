@@ -195,7 +195,7 @@ class Watch:
 
 
 def choose_fork() -> Callable[[], int]:
-    """fork(2) without Python's at-fork hooks where this process has one thread, so nothing needs them.
+    """fork(2), without Python's at-fork hooks where this process has one thread and so no need of them.
 
     The hooks of `logging`, `threading` and `random` cost a child 0.5 ms of page faults; the child seeds `random` itself.
     """
