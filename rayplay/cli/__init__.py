@@ -13,6 +13,7 @@ from rayplay.errors import RayplayError
 COMMANDS: dict[str, str] = {
     "train": "train",
     "recipe": "recipe",
+    "tools": "tools",
     "evaluate": "evaluate",
     "data": "data",
     "generate-data": "generate",

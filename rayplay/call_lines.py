@@ -1,0 +1,70 @@
+"""Lines of JSON calls -> results in the same order, many at once: what `rayplay tools batch` does."""
+
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from rayplay.records import Json, Status, ToolCall, ToolResult, ToolSpec
+from rayplay.sandbox import Sandbox
+from rayplay.toolbox import find_tool
+
+Line = tuple[ToolCall, str | None]
+
+
+def read_line(raw: bytes, number: int) -> Line:
+    """One line -> the call and the JSON state it starts from; a broken line is a call whose `problem` says so.
+
+    A call is {"name": ..., "arguments": {...}}; arguments may also be JSON text, as in OpenAI's format. For a tool of
+    a stateful toolset, "state" may give the state.
+    """
+    call_id = f"line-{number}"
+    broken = ToolCall(call_id=call_id, problem=Status.INVALID_JSON)
+    try:
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_no_duplicates)
+        arguments = value.get("arguments", {}) if isinstance(value, dict) else {}
+        if isinstance(arguments, str):
+            arguments = json.loads(arguments, object_pairs_hook=_no_duplicates)
+        state = json.dumps(value["state"]) if isinstance(value, dict) and value.get("state") is not None else None
+    except (ValueError, RecursionError):
+        return broken, None
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        return broken, None
+    if not isinstance(arguments, dict):
+        return ToolCall(call_id=call_id, name=value["name"], problem=Status.BAD_ARGUMENTS), None
+    return ToolCall(call_id=call_id, name=value["name"], arguments=arguments), state
+
+
+def run_lines(
+    sandbox: Sandbox, lines: Sequence[Line], *, deadline_s: float | None = None, at_once: int = 4
+) -> Iterator[ToolResult]:
+    """Run all calls, each in its own child; yields the results in the order of the lines as they become ready."""
+    specs = sandbox.describe()
+
+    def run(line: Line) -> ToolResult:
+        call, state = line
+        spec = find_tool(specs, call.name) or ToolSpec(name=call.name)
+        return sandbox.run(spec, call, state=state, deadline_s=deadline_s)
+
+    with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="tool-line") as threads:
+        yield from threads.map(run, lines)
+
+
+def result_json(result: ToolResult) -> Json:
+    """What is printed of a result."""
+    shown: dict[str, Any] = {
+        "status": result.status.value,
+        "text": result.text,
+        "seconds": round(result.seconds, 4),
+        "level": result.level,
+    }
+    if result.state is not None:
+        shown["state"] = json.loads(result.state)
+    return shown
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> Json:
+    """An object that names a key twice means two things at once."""
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("duplicate key")
+    return dict(pairs)
