@@ -15,6 +15,7 @@ COMMANDS: dict[str, str] = {
     "recipe": "recipe",
     "tools": "tools",
     "evaluate": "evaluate",
+    "bench": "bench",
     "data": "data",
     "generate-data": "generate",
 }

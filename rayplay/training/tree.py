@@ -17,6 +17,7 @@ Shapes: B rows, T padded length, U unique tokens, N tokens with loss, E distinct
 
 import functools
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -133,22 +134,51 @@ def _rows_with_loss(input_ids_BT, attention_mask_BT, labels_BT) -> list[_Row]:
 
 def _forward_tries(model, rows: list[_Row], input_ids_BT, sharing: Sharing) -> torch.Tensor:
     """(4, B, T - 1): log-probability, entropy, mean logit, top-1 hit; zero elsewhere and in rows of other workers."""
-    groups = split([row.inputs for row in rows], sharing.max_unique_tokens)
     shape = (4, input_ids_BT.shape[0], input_ids_BT.shape[1] - 1)
     total = None
-    for group in groups:
-        part = [rows[r] for r in group]
-        trie = fold([row.inputs for row in part])
+    for part, trie, keep in _tries(rows, sharing.max_unique_tokens, _attention_share(model.config)):
         sharing.count.unique += len(trie.tokens)
-        if len(groups) > 1 and torch.is_grad_enabled():
-            # One trie fits the budget, all of them together may not: keep one trie's activations at a time.
-            values = checkpoint(_forward_trie, model, trie, part, input_ids_BT.device, use_reentrant=False)
-        else:
+        if keep or not torch.is_grad_enabled():
             values = _forward_trie(model, trie, part, input_ids_BT.device)
+        else:
+            values = checkpoint(_forward_trie, model, trie, part, input_ids_BT.device, use_reentrant=False)
         where = torch.tensor([row.index * shape[2] + c for row in part for c in row.columns], device=values.device)
         placed = values.new_zeros(4, shape[1] * shape[2]).index_copy(1, where, values).view(shape)
         total = placed if total is None else total + placed
     return total
+
+
+def _tries(rows: list[_Row], budget: int, attention_share: float) -> Iterator[tuple[list[_Row], Trie, bool]]:
+    """(rows, trie, whether its activations may stay until the backward pass).
+
+    All stay where the whole batch fits the budget. Else half of the budget stays, and the tries of the other half are
+    forwarded again, one at a time, in the backward pass: losses over the whole batch stay exact.
+    """
+    inputs = [row.inputs for row in rows]
+    groups = split(inputs, budget, attention_share)
+    tries = [fold([inputs[r] for r in group]) for group in groups]
+    if sum(len(trie.tokens) for trie in tries) > budget:
+        groups = split(inputs, budget // 2, attention_share)
+        tries = [fold([inputs[r] for r in group]) for group in groups]
+        budget //= 2
+    kept = 0
+    for group, trie in zip(groups, tries, strict=True):
+        kept += len(trie.tokens)
+        yield [rows[r] for r in group], trie, kept <= budget
+
+
+def _attention_share(config) -> float:
+    """Cost of one pair of tokens in attention, relative to all else that one token costs in one layer.
+
+    Multiplications of a Llama-like layer; the factor 2 stands for softmax and for less efficient kernels.
+    """
+    if config._attn_implementation == "flex_attention":
+        return 0.0
+    text = config.get_text_config()
+    heads, hidden = text.num_attention_heads, text.hidden_size
+    width = getattr(text, "head_dim", None) or hidden // heads
+    projections = hidden * width * 2 * (heads + (getattr(text, "num_key_value_heads", None) or heads))
+    return 2 * 2 * heads * width / (projections + 3 * hidden * getattr(text, "intermediate_size", 4 * hidden))
 
 
 def _forward_trie(model, trie: Trie, rows: list[_Row], device) -> torch.Tensor:

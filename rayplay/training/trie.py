@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 Tokens = Sequence[int]
+TRIE_OVERHEAD = 16  # what starting one more forward pass costs, in tokens
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,30 @@ def count_unique(rows: Sequence[Tokens]) -> int:
     return sum(len(b) - shared_length(a, b) for a, b in zip([(), *ordered[:-1]], ordered, strict=True))
 
 
-def split(rows: Sequence[Tokens], max_unique: int) -> list[list[int]]:
-    """Indices of `rows` in groups of neighbours whose tries have at most `max_unique` nodes each.
+def split(rows: Sequence[Tokens], max_unique: int, attention_share: float = 0.0) -> list[list[int]]:
+    """Indices of `rows` in groups, each to be one trie: neighbours that are cheaper together than apart.
 
-    A row longer than the budget stands alone: it is never cut.
+    A trie of U tokens costs U + attention_share * U**2 + TRIE_OVERHEAD token-forwards, since a dense mask lets the
+    hardware compute every pair of tokens. Rows that share nothing therefore stand alone, rows with a long common prefix
+    go together.
+
+    Args:
+        rows: Token ids.
+        max_unique: Unique tokens of one trie. A longer row stands alone: it is never cut.
+        attention_share: Cost of attention between two tokens, in units of all else that one token costs; 0 where the
+            kernel skips what the mask hides.
     """
     groups: list[list[int]] = []
     size = 0
     previous: Tokens = ()
     for r in sorted(range(len(rows)), key=lambda r: rows[r]):
-        new = len(rows[r]) - shared_length(previous, rows[r])
-        if not groups or size + new > max_unique:
+        length = len(rows[r])
+        new = length - shared_length(previous, rows[r])
+        together = new + attention_share * ((size + new) ** 2 - size**2)
+        apart = length + attention_share * length**2 + TRIE_OVERHEAD
+        if not groups or size + new > max_unique or together > apart:
             groups.append([])
-            size, new = 0, len(rows[r])
+            size, new = 0, length
         groups[-1].append(r)
         size += new
         previous = rows[r]
