@@ -1,14 +1,28 @@
 """A recipe's data section -> training tasks, held-out tasks and demonstrations, the same for the same seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from rayplay.data.census import Census
+from rayplay.data.mixing import Entry, request_of, split, without_repeats
+from rayplay.data.normal import tasks_of
+from rayplay.data.sources import Opened, candidates, open_source, read_opened
 from rayplay.data.templates import build_tasks
+from rayplay.data.toolbench_synthetic import synthetic_rows
+from rayplay.data.zoo import zoo_rows
 from rayplay.errors import DataError
 from rayplay.recipe import Data, DataSource
-from rayplay.records import Demonstration, Task, ToolResult, ToolSpec, digest
+from rayplay.records import Demonstration, Preference, Task, ToolResult, ToolSpec, digest
 
 Execute = Callable[[str, dict], ToolResult]
+Rows = Callable[[int, int, str, dict], Iterator[Demonstration]]
+
+# Sources that make their rows: (seed, count, split, options) -> demonstrations. They keep their own splits apart.
+GENERATORS: dict[str, Rows] = {
+    "zoo": lambda seed, count, side, options: zoo_rows(seed, count, side, **options),
+    "toolbench_synthetic": lambda seed, count, side, options: synthetic_rows(seed, count, side, **options),
+}
+LEAST_HELD_OUT_SHARE = 0.1
 
 
 class Prepared(NamedTuple):
@@ -33,37 +47,101 @@ def prepare(data: Data, specs: tuple[ToolSpec, ...], execute: Execute, *, seed: 
         DataError: A source gives nothing.
     """
     total = sum(source.weight for source in data.sources)
-    train: list[tuple[Task, Demonstration | None]] = []
-    held_out: list[tuple[Task, Demonstration | None]] = []
+    train: list[Entry] = []
+    held_out: list[Entry] = []
     for source in data.sources:
         share = source.weight / total
-        wanted = {
-            "train": max(1, round(max(data.train_tasks, demonstrations) * share)),
-            "held_out": max(1, round(data.held_out_tasks * share)),
-        }
-        for split, into in (("train", train), ("held_out", held_out)):
-            into += _read(source, specs, execute, wanted[split], split, seed)
-    asked = {_request(task) for task, _ in held_out}
-    train = [entry for entry in train if _request(entry[0]) not in asked]
+        wanted = max(1, round(max(data.train_tasks, demonstrations) * share))
+        if data.max_rows is not None:
+            wanted = min(wanted, data.max_rows)
+        apart = max(1, round(data.held_out_tasks * share))
+        learned, measured = _read(source, specs, execute, wanted, apart, data, seed)
+        train += learned
+        held_out += measured
+    asked = {request_of(entry.task) for entry in held_out}
+    train = [entry for entry in train if request_of(entry.task) not in asked]
     if not train or not held_out:
         raise DataError(
-            f"the data sources give {len(train)} training and {len(held_out)} held-out tasks; both are needed"
+            f"the data sources give {len(train)} training and {len(held_out)} held-out tasks; both are needed: "
+            "raise data.max_rows or data.train_tasks, or add a source"
         )
-    train.sort(key=lambda entry: digest([seed, entry[0].task_id]))
+    train.sort(key=lambda entry: digest([seed, entry.task.task_id]))
     return Prepared(
-        [task for task, _ in train],
-        [task for task, _ in held_out][: data.held_out_tasks],
-        [demonstration for _, demonstration in train if demonstration is not None],
+        [entry.task for entry in train],
+        [entry.task for entry in held_out][: data.held_out_tasks],
+        [entry.demonstration for entry in train if entry.demonstration is not None],
     )
 
 
+def read_preferences(data: Data, seed: int) -> list[Preference]:
+    """The preferences of all sources that are read from a path.
+
+    Raises:
+        DataError: There is none.
+    """
+    found: list[Preference] = []
+    for source in data.sources:
+        if source.path is None:
+            continue
+        opened = open_source(source.path, _format(source), source.options, seed)
+        census = Census.of(opened)
+        for outcome in read_opened(opened, data.max_rows):
+            census.count(outcome)
+            found.extend(outcome.usable.preferences if outcome.usable else ())
+        census.require_usable(source.path)
+    if not found:
+        names = ", ".join(source.source for source in data.sources)
+        raise DataError(f"the data sources ({names}) give no preferences; use toolbench-answers or preference-jsonl")
+    return found
+
+
 def _read(
-    source: DataSource, specs: tuple[ToolSpec, ...], execute: Execute, count: int, split: str, seed: int
-) -> list[tuple[Task, Demonstration | None]]:
-    if source.source != "templates":
-        raise DataError(f"data source {source.source!r} is unknown; known: templates")
-    return list(build_tasks(specs, execute, count=count, split=split, seed=seed, kinds=source.kinds))
+    source: DataSource, specs: tuple[ToolSpec, ...], execute: Execute, wanted: int, apart: int, data: Data, seed: int
+) -> tuple[list[Entry], list[Entry]]:
+    """(train, held out) of one source."""
+    if source.source == "templates":
+        train, held_out = (
+            [Entry(*p) for p in build_tasks(specs, execute, count=count, split=side, seed=seed, kinds=source.kinds)]
+            for side, count in (("train", wanted), ("held_out", apart))
+        )
+        return train, held_out
+    if source.source in GENERATORS:
+        rows = GENERATORS[source.source]
+        train, held_out = (
+            [Entry(tasks_of(row)[0], row) for row in rows(seed, count, side, source.options)]
+            for side, count in (("train", wanted), ("held_out", apart))
+        )
+        return train, held_out
+    return _read_path(source, wanted, apart, data, seed)
 
 
-def _request(task: Task) -> str:
-    return " ".join(message.content for message in task.messages if message.role == "user").casefold()
+def _read_path(source: DataSource, wanted: int, apart: int, data: Data, seed: int) -> tuple[list[Entry], list[Entry]]:
+    if source.path is None:
+        known = ", ".join(["templates", *GENERATORS])
+        raise DataError(f"data source {source.source!r} needs a path; sources that generate: {known}")
+    opened = open_source(source.path, _format(source), source.options, seed)
+    census = Census.of(opened)
+    entries = list(without_repeats(_entries(opened, census, data.max_rows)))
+    census.require_usable(source.path)
+    share = max(LEAST_HELD_OUT_SHARE, apart / (apart + wanted))
+    train, held_out = split(entries, data.split_by, min(share, 0.5), seed)
+    train.sort(key=lambda entry: digest([seed, "order", entry.task.task_id]))
+    held_out.sort(key=lambda entry: digest([seed, "order", entry.task.task_id]))
+    return train[:wanted], held_out[:apart]
+
+
+def _entries(opened: Opened, census: Census, max_rows: int | None) -> Iterator[Entry]:
+    for outcome in read_opened(opened, max_rows):
+        usable = census.counted(outcome).usable
+        if usable is None:
+            continue
+        # a demonstration goes with the first task of its conversation
+        shown = usable.demonstrations[0] if len(usable.demonstrations) == 1 else None
+        for n, task in enumerate(usable.tasks):
+            yield Entry(task, shown if n == 0 else None)
+
+
+def _format(source: DataSource) -> str | None:
+    if source.source != "auto":
+        candidates(source.source)
+    return None if source.source == "auto" else source.source

@@ -100,6 +100,9 @@ def _episode(
     calls = [(function.spec.name, _arguments(function, said))]
     if kind == "call":
         return _lead(_sentence(function, said, rng), rng), calls, ""
+    joint = _joined(function, said, rng) if rng.random() < 0.5 else None
+    if joint:
+        return joint
     sentences = [_sentence(function, said, rng)]
     for _ in range(rng.choice((1, 1, 2))):
         again = function if rng.random() < 0.6 else rng.choice(functions)
@@ -108,6 +111,27 @@ def _episode(
         sentences.append(joint + _lower(_sentence(again, values, rng, plain=True)))
         calls.append((again.spec.name, _arguments(again, values)))
     return " ".join(sentences), calls, ""
+
+
+def _joined(function: Function, said: Said, rng: random.Random) -> tuple[str, list[tuple[str, Json]], str] | None:
+    """One sentence for several calls that differ in one value ("the forecast for Oslo and Lima"); None where odd."""
+    fit = [e for e in said if set(e[1].said) == {"v", "q"} and function.required(e[0]) and e[0].slot.kind in words()]
+    if not fit:
+        return None
+    parameter, first = rng.choice(fit)
+    values = {str(first.json): first}
+    for _ in range(rng.choice((1, 1, 2))):
+        other = parameter.value(rng)
+        values[str(other.json)] = other
+    if len(values) < 2:
+        return None
+    together = Value(None, {k: join([v.said[k] for v in values.values()], rng) for k in ("v", "q")})
+    request = _sentence(function, [(p, together if p is parameter else v) for p, v in said], rng)
+    calls = [
+        (function.spec.name, _arguments(function, [(p, value if p is parameter else v) for p, v in said]))
+        for value in values.values()
+    ]
+    return _lead(request, rng), calls, ""
 
 
 def _say(function: Function, rng: random.Random, only: set[str] | bool = False) -> Said:
