@@ -40,7 +40,7 @@ class Say:
     """Prints stages; quiet about everything else."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(file=sys.stderr, highlight=False)
+        self.console = console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
         self.seconds: dict[str, float] = {}
 
     def take_seconds(self, prefix: str) -> dict[str, float]:

@@ -1,8 +1,7 @@
 """Join a Ray cluster, or start one on this machine and end it.
 
-A cluster that we start asks every client for a token (Ray's default for `ray.init`; it keeps the token in ~/.ray) and its
-dashboard listens on loopback alone.
-Its processes are Ray's children of this process: they end with it, whether by `ray.shutdown` or by a kill.
+A cluster that we start asks every client for a token (Ray's default for `ray.init`, kept in ~/.ray), and its dashboard
+listens on loopback alone. Its processes are Ray's children of this process: they end with it, whether by `ray.shutdown` or by a kill.
 """
 
 import logging
@@ -42,6 +41,7 @@ def open_cluster(
     """
     joined = address or os.environ.get("RAY_ADDRESS")
     os.environ.update({key: os.environ.get(key, value) for key, value in QUIET_ENV.items()})
+    logging.getLogger("ray").setLevel(logging.ERROR)
     options = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     try:
         if joined:

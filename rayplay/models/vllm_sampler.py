@@ -39,7 +39,12 @@ class VllmSampler:
         trust_remote_code: bool = False,
         stop_token_ids: tuple[int, ...] = (),
     ) -> None:
-        lora = {"enable_lora": True, "max_lora_rank": max_lora_rank, "max_loras": 1} if gpu else {}
+        if gpu:
+            own = {"enable_lora": True, "max_lora_rank": max_lora_rank, "max_loras": 1}
+            own |= {"gpu_memory_utilization": gpu_memory_utilization}
+        else:
+            # A prompt split over two steps rewinds its request's seeded generator, which CPU generators cannot do.
+            own = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(8192, max_length)}
         self._engine = LLMEngine.from_engine_args(
             EngineArgs(
                 model=model_dir,
@@ -51,8 +56,7 @@ class VllmSampler:
                 disable_log_stats=False,
                 enable_prefix_caching=True,
                 generation_config="vllm",  # sampling parameters are ours alone
-                **({"gpu_memory_utilization": gpu_memory_utilization} if gpu else {}),
-                **lora,
+                **own,
             )
         )
         self._model_dir, self._gpu, self._logprobs, self._top_p = model_dir, gpu, logprobs, top_p
