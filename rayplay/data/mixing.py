@@ -9,6 +9,9 @@ from rayplay.records import Demonstration, Json, Preference, Task, ToolSpec, dig
 Item = TypeVar("Item")
 
 
+_LEAST_TOOL_SHARE = 0.2  # entries with several calls are held out only where all of their tools are
+
+
 class Entry(NamedTuple):
     """A task, and the demonstration that solves it where there is one."""
 
@@ -105,14 +108,15 @@ def text_of_record(record: Demonstration | Preference) -> str:
 
 def _split_by_tool(entries: Sequence[Entry], share: float, seed: int) -> tuple[list[Entry], list[Entry]]:
     called = {call.name for entry in entries for call in entry.task.expected.calls}
-    secret = {name for name in called if _chance(seed, name) < share}
+    secret = {name for name in called if _chance(seed, name) < max(share, _LEAST_TOOL_SHARE)}
     train: list[Entry] = []
     held_out: list[Entry] = []
+    # an entry that calls tools of both sides belongs to neither
     for entry in entries:
         names = {call.name for call in entry.task.expected.calls}
-        if names & secret:
+        if names and names <= secret:
             held_out.append(entry)
-        elif names or not secret & {t.name for t in entry.task.tools}:
+        elif not names & secret:
             train.append(_without(entry, secret))
     return train, held_out
 
