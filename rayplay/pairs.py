@@ -78,6 +78,19 @@ def make_pairs(
     return [pair for _, _, pair in sorted(ordered, key=lambda entry: entry[:2])][:max_per_task]
 
 
+def pairs_of(
+    groups: Iterable[Sequence[Trajectory]],
+    strategy: str,
+    min_margin: float,
+    max_per_task: int,
+    *,
+    balance: bool = False,
+) -> list[Pair]:
+    """`make_pairs` of every group, in the order of the groups; balanced over reasons when asked."""
+    pairs = [pair for group in groups for pair in make_pairs(group, strategy, min_margin, max_per_task)]
+    return balance_reasons(pairs) if balance else pairs
+
+
 def pair_at_divergence(chosen: Trajectory, rejected: Trajectory, *, one_decision: bool = True) -> Pair | None:
     """The pair at the first assistant message that differs, over a token history that both share.
 

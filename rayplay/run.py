@@ -14,7 +14,7 @@ from rayplay.console import Bar, Say
 from rayplay.dialects import Dialect
 from rayplay.errors import AlarmError
 from rayplay.metrics import by_kind, measure
-from rayplay.pairs import balance_reasons, make_pairs
+from rayplay.pairs import pairs_of
 from rayplay.recipe import Optimisation, Recipe
 from rayplay.records import Adapter, Demonstration, Pair, Record, Row, Task, Trajectory, group_id
 from rayplay.rewards import find_rewards, score
@@ -122,12 +122,9 @@ class Run:
         for trajectory in trajectories:
             groups.setdefault(trajectory.group, []).append(trajectory)
         wanted = self.recipe.pairs
-        pairs = [
-            pair
-            for group in groups.values()
-            for pair in make_pairs(group, wanted.strategy, wanted.min_margin, wanted.max_per_task)
-        ]
-        pairs = balance_reasons(pairs) if wanted.balance_reasons else pairs
+        pairs = pairs_of(
+            groups.values(), wanted.strategy, wanted.min_margin, wanted.max_per_task, balance=wanted.balance_reasons
+        )
         write_lines(stage.path / "pairs.jsonl", pairs)
         dead = sum(max(t.reward for t in g) - min(t.reward for t in g) < wanted.min_margin for g in groups.values())
         self.say.line(f"{'':<10} {len(pairs)} pairs from {len(groups)} groups ({dead} without a margin)")

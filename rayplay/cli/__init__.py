@@ -9,10 +9,13 @@ from typer.core import TyperGroup
 
 from rayplay.errors import RayplayError
 
-# command -> module of this package whose `app` (a group) or function of the command's name implements it
+# command -> module of this package whose `<command>_app` implements it
 COMMANDS: dict[str, str] = {
     "train": "train",
     "recipe": "recipe",
+    "rollout": "stages",
+    "score": "stages",
+    "pairs": "stages",
     "tools": "tools",
     "evaluate": "evaluate",
     "bench": "bench",

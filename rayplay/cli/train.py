@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from rayplay.cli.options import chosen_config
 from rayplay.console import Say
 from rayplay.errors import RunFolderError
 from rayplay.loop import train
@@ -23,7 +24,8 @@ train_app = typer.Typer()
     "`rayplay train configs/quickstart.json --output-dir runs/b --set training.learning_rate=1e-4`"
 )
 def command(
-    config: Annotated[str, typer.Argument(help="Recipe, a JSON file; the shipped ones are in configs/.")],
+    config: Annotated[str | None, typer.Argument(help="Recipe, a JSON file; the shipped ones are in configs/.")] = None,
+    config_option: Annotated[str | None, typer.Option("--config", help="The same, as an option.")] = None,
     output_dir: Annotated[str | None, typer.Option(help="Run folder; default runs/<name of the recipe>.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Override, as section.key=value.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Check all and print the resolved recipe; write nothing.")] = False,
@@ -33,8 +35,9 @@ def command(
 
     The same command again continues an interrupted run, and says so when there is nothing left to do.
     """
-    recipe = load_recipe(config, tuple(overrides or ()))
-    folder = RunFolder(output_dir or f"runs/{Path(config).stem}")
+    path = chosen_config(config, config_option)
+    recipe = load_recipe(path, tuple(overrides or ()))
+    folder = RunFolder(output_dir or f"runs/{Path(path).stem}")
     if dry_run:
         found = check(recipe)
         folder.check_writable()

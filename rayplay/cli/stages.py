@@ -1,0 +1,96 @@
+"""`rayplay rollout|score|pairs`: one stage at a time, each reads the run folder and writes into it."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rayplay.alone import pair_again, roll_out, score_again
+from rayplay.cli.options import chosen_config
+from rayplay.console import Say
+from rayplay.errors import RecipeError
+from rayplay.pairs import STRATEGIES
+from rayplay.recipe import Pairs, Recipe, load_recipe
+from rayplay.store import RunFolder
+
+rollout_app, score_app, pairs_app = typer.Typer(), typer.Typer(), typer.Typer()
+
+Run = Annotated[str, typer.Argument(help="Run folder, for example runs/quickstart.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON on stdout.")]
+
+
+@rollout_app.command(epilog="Example: `rayplay rollout configs/quickstart.json --output-dir runs/sampled`")
+def rollout(
+    config: Annotated[str | None, typer.Argument(help="Recipe, a JSON file.")] = None,
+    config_option: Annotated[str | None, typer.Option("--config", help="The same, as an option.")] = None,
+    output_dir: Annotated[str | None, typer.Option(help="Run folder; default runs/<name of the recipe>.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="Override, as section.key=value.")] = None,
+    number: Annotated[int, typer.Option("--round", min=1, help="Which round's tasks and seeds.")] = 1,
+) -> None:
+    """Sample one round from the newest policy of the run folder, and seal it; nothing is trained."""
+    path = chosen_config(config, config_option)
+    folder = RunFolder(output_dir or f"runs/{Path(path).stem}")
+    stage = roll_out(load_recipe(path, tuple(overrides or ())), folder, Say(), number)
+    print(stage.path / "trajectories")
+
+
+@score_app.command(epilog="Example: `rayplay score runs/quickstart --reward answer=1 --reward brevity=0.1`")
+def score(
+    run: Run,
+    reward: Annotated[list[str] | None, typer.Option(help="NAME=WEIGHT, repeatable; default: the run's own.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score sealed trajectories with other rewards: written beside the old ones, nothing is sampled."""
+    folder = RunFolder(run)
+    weights = _weights(reward) if reward else Recipe.model_validate(folder.manifest()["recipe"], strict=False).rewards
+    found = score_again(folder, weights)
+    if as_json:
+        print(json.dumps(found))
+        return
+    for name, means in found.items():
+        parts = ", ".join(f"{part} {mean:.3f}" for part, mean in means["parts"].items())
+        print(f"{name}: reward {means['reward']:.3f} over {means['n']} trajectories ({parts})")
+
+
+@pairs_app.command(epilog="Example: `rayplay pairs runs/quickstart --strategy above_margin --min-margin 0.3 --json`")
+def pairs(
+    run: Run,
+    strategy: Annotated[str | None, typer.Option(help=f"One of {', '.join(STRATEGIES)}.")] = None,
+    min_margin: Annotated[float | None, typer.Option(min=0.0, help="Least difference of reward.")] = None,
+    max_per_task: Annotated[int | None, typer.Option(min=1, help="At most this many pairs of one task.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pair the sealed trajectories of a run and explain the pairs: groups, dead groups, reasons, margins."""
+    folder = RunFolder(run)
+    own = Recipe.model_validate(folder.manifest()["recipe"], strict=False).pairs
+    given = {"strategy": strategy, "min_margin": min_margin, "max_per_task": max_per_task}
+    if strategy is not None and strategy not in STRATEGIES:
+        raise RecipeError(f"--strategy {strategy!r}: known: {', '.join(STRATEGIES)}")
+    wanted = own.model_copy(update={key: value for key, value in given.items() if value is not None})
+    found = pair_again(folder, Pairs.model_validate(wanted.model_dump()))
+    if as_json:
+        print(json.dumps(found))
+        return
+    table = Table("reason", "pairs")
+    for reason, count in found["by_reason"].items():
+        table.add_row(reason, str(count))
+    Console().print(table)
+    print(
+        f"{found['pairs']} pairs from {found['groups']} groups, {found['dead_groups']} dead; margins {found['margins']}"
+    )
+
+
+def _weights(entries: list[str]) -> dict[str, float]:
+    weights = {}
+    for entry in entries:
+        name, equals, weight = entry.rpartition("=")
+        try:
+            weights[name] = float(weight)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise RecipeError(f"--reward {entry!r}: write it as NAME=WEIGHT, for example answer=1")
+    return weights
