@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "score": "stages",
     "pairs": "stages",
     "tools": "tools",
+    "sandbox": "sandbox",
     "evaluate": "evaluate",
     "bench": "bench",
     "data": "data",

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,8 +12,11 @@ import typer
 from rayplay.errors import EvaluationError
 from rayplay.models.device import QUIET_ENV, allocator_env, usable_cores
 from rayplay.records import Json
+from rayplay.sandbox import Level
+from rayplay.sandbox.bench import measure_hostile, measure_tools
 
 BENCH_DEADLINE_S = 3600.0
+TIMED_TOOLS = ("tools.python", "tools.calculator")
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure how fast a part is, beside what it replaces.")
 
@@ -41,6 +45,37 @@ def train(
         return
     for name, row in [(k, v) for k, v in result.items() if isinstance(v, dict)] if not grid else enumerate(result):
         print(f"{name}: {row['tree_s']} s, TRL {row['trl_s']} s: {row['speedup']} times; limit {row['packing_ratio']}")
+
+
+@bench_app.command(epilog="Example: `rayplay bench tools --json | tail -n 1`")
+def tools(
+    modules: Annotated[list[str] | None, typer.Option("--module", help="Tool file, by its import name.")] = None,
+    calls: Annotated[int, typer.Option(min=50, help="Good calls per tool.")] = 1000,
+    level: Annotated[Level | None, typer.Option(help="Isolation level; default: the highest that holds here.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line last.")] = False,
+) -> None:
+    """Sandboxed good calls on one core: calls a second and latencies, beside a plain `python -c` per call."""
+    result = measure_tools(tuple(modules or TIMED_TOOLS), calls, level)
+    if as_json:
+        print(json.dumps(result))
+        return
+    for name, row in result["tools"].items():
+        print(f"{name}: {row['calls_per_s']:.0f} calls/s at {row['level']}, p50 {row['p50_ms']:.1f} ms, "
+              f"p99 {row['p99_ms']:.1f} ms, n {row['n']}, {row['isolation']}")  # fmt: skip
+    print(f"plain python -c: {result['spawn_python_calls_per_s']:.0f} calls/s, with no isolation")
+
+
+@bench_app.command(epilog="Example: `rayplay bench sandbox --json | tail -n 1`")
+def sandbox(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line last.")] = False) -> None:
+    """Hostile programs at every level that holds here, and in a plain fork with rlimits: escaped, hung, failed."""
+    result = measure_hostile(Path.cwd(), lambda line: print(line, file=sys.stderr))
+    if as_json:
+        print(json.dumps(result))
+        return
+    for name, row in {**result["levels"], "plain fork": result["plain_fork"]}.items():
+        print(
+            f"{name}: {row.get('all', row)}{'; of what it promises: ' + str(row['promised']) if 'promised' in row else ''}"
+        )
 
 
 def _in_own_process(module: str, arguments: list[str]) -> Json:

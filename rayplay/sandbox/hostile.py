@@ -1,6 +1,6 @@
 """The hostile programs, read from `programs/<family>.py.txt`, and the ground that they are tried on.
 
-A program that gets through says ESCAPED, or shows a planted secret, reaches a planted listener or changes a planted file.
+A program that gets through says ESCAPED, shows a planted secret, reaches a planted listener or changes a planted file.
 """
 
 import os
@@ -115,7 +115,7 @@ class Ground:
         return re.sub(r"@[A-Z]+@", lambda m: values.get(m[0], m[0]), code)
 
     def breach(self, text: str) -> str:
-        """What a program reached, going by its output and by what was planted; "" = nothing. Puts things right again."""
+        """What a program reached, by its output and by what was planted; "" = nothing. Puts things right again."""
         found = [word for word in ("ESCAPED", self.secret) if word in text]
         found += [f"reached {name}" for name in self._visitors()]
         for path in self.outside.iterdir():
@@ -131,6 +131,10 @@ class Ground:
             self.victim.write_text("victim")
             self.victim.chmod(0o666)
         return ", ".join(found)
+
+    def _victim_is_well(self) -> bool:
+        victim = self.victim
+        return victim.exists() and victim.read_text() == "victim" and victim.stat().st_mode & 0o777 == 0o666
 
     def _visitors(self) -> Iterator[str]:
         for listener in self.listeners:

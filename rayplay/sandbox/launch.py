@@ -159,3 +159,26 @@ def code_paths(search_paths: Iterable[str]) -> list[str]:
         code = (p for p in visible if p.suffix == ".py" or (p.is_dir() and next(p.glob("*.py"), None)))
         found += islice(code, CODE_MOUNTS_MAX)
     return [str(path.resolve()) for path in found]
+
+
+def cage() -> tuple[str, ...] | None:
+    """A bubblewrap command that shows this machine read-only, with namespaces and temporary folders of its own.
+
+    For programs that must do no harm outside, and may do what they like inside. None where bubblewrap is missing.
+    """
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        return None
+    folders = [part for folder in ("/tmp", "/var/tmp", "/dev/shm", "/run") for part in ("--tmpfs", folder)]
+    options = (
+        "--unshare-all",
+        "--unshare-user",
+        "--uid",
+        "1000",
+        "--gid",
+        "1000",
+        "--die-with-parent",
+        "--new-session",
+    )
+    seen = ("--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", *folders)
+    return (bwrap, *options, *seen, "--dir", "/tmp/here", "--chdir", "/tmp/here")

@@ -1,16 +1,13 @@
 """A call's scratch folder: who owns it, what it weighs while the call runs, and how it is emptied after.
 
 Everything in it was made by a hostile program: symbolic links are never followed, and a tree of any depth is taken
-apart without recursion, by moving every folder up to the top before it is looked into.
+apart without recursion, without long paths and with one open folder at a time.
 """
 
 import os
 import stat
-from collections.abc import Iterator
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
-from secrets import token_hex
 
 MODE = 0o700
 
@@ -68,14 +65,9 @@ def sweep(path: str | Path, expected: tuple[int, int]) -> bool:
     except OSError:
         return False
     try:
-        lifted = (f"{token_hex(8)}-{n}" for n in count())
-        while names := os.listdir(top):
-            for name in names:
-                _remove(top, name, lifted)
+        _empty(top)
     except OSError:
         return False
-    finally:
-        os.close(top)
     return True
 
 
@@ -87,20 +79,40 @@ def remove(path: str | Path, expected: tuple[int, int]) -> None:
             os.rmdir(os.path.dirname(path))
 
 
-def _remove(top: int, name: str, lifted: Iterator[str]) -> None:
-    """Remove a file, or lift a folder's folders to the top and remove the folder."""
-    if not stat.S_ISDIR(os.lstat(name, dir_fd=top).st_mode):
-        os.unlink(name, dir_fd=top)
-        return
-    os.chmod(name, MODE, dir_fd=top)
-    folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+def _empty(top: int) -> None:
+    """Remove everything in the open folder `top`, which is closed; any depth, one descriptor at a time.
+
+    Raises:
+        OSError: Something cannot be removed.
+    """
+    here, names, waiting = top, [], [_clear_files(top)]
     try:
-        for inner in os.listdir(folder):
-            if stat.S_ISDIR(os.lstat(inner, dir_fd=folder).st_mode):
-                os.chmod(inner, MODE, dir_fd=folder)  # moving a folder writes its "..", which needs its permission
-                os.rename(inner, next(lifted), src_dir_fd=folder, dst_dir_fd=top)
+        while True:
+            if waiting[-1]:  # a folder to go down into
+                names.append(waiting[-1].pop())
+                os.chmod(names[-1], MODE, dir_fd=here)
+                below = os.open(names[-1], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+                os.close(here)
+                here = below
+                waiting.append(_clear_files(here))
+            elif names:  # empty now: go up and remove it
+                above = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
+                os.close(here)
+                here = above
+                os.rmdir(names.pop(), dir_fd=here)
+                waiting.pop()
             else:
-                os.unlink(inner, dir_fd=folder)
+                return
     finally:
-        os.close(folder)
-    os.rmdir(name, dir_fd=top)
+        os.close(here)
+
+
+def _clear_files(folder: int) -> list[str]:
+    """Remove what is no folder; the names of what is."""
+    folders = []
+    for name in os.listdir(folder):
+        if stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode):
+            folders.append(name)
+        else:
+            os.unlink(name, dir_fd=folder)
+    return folders

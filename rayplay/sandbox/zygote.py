@@ -22,6 +22,7 @@ from rayplay.sandbox import confine, passage, scratch
 from rayplay.sandbox.child import Table, load_table, run_child
 from rayplay.sandbox.wire import receive_frame, send_frame
 
+SWEEP_FILES_MAX = 300  # more are left to the parent, which has no deadline to keep
 POLL_MS = 100  # how often a running call's scratch is weighed
 
 
@@ -74,7 +75,7 @@ class Zygote:
             try:
                 request, blobs = receive_frame(self.sock)
                 header, outputs = self.call(request, blobs)
-                header["tainted"] = not scratch.sweep(self.scratch, self.scratch_id)
+                header["tainted"] = not self._tidy()
                 send_frame(self.sock, header, *outputs)
             except (EOFError, OSError):
                 return
@@ -110,6 +111,11 @@ class Zygote:
             "max_rss_kb": usage.ru_maxrss,
         }
         return header, [bytes(watch.heads[printed_r]), bytes(watch.heads[result_r])]
+
+    def _tidy(self) -> bool:
+        """Empty the scratch; False where it takes too long or cannot be done, and the parent had better replace us."""
+        files, _ = scratch.weigh(self.scratch, SWEEP_FILES_MAX)
+        return files <= SWEEP_FILES_MAX and scratch.sweep(self.scratch, self.scratch_id)
 
     def _overfull(self) -> bool:
         files, size = scratch.weigh(self.scratch, self.limits["scratch_files"])
@@ -197,7 +203,7 @@ class Watch:
 def choose_fork() -> Callable[[], int]:
     """fork(2), without Python's at-fork hooks where this process has one thread and so no need of them.
 
-    The hooks of `logging`, `threading` and `random` cost a child 0.5 ms of page faults; the child seeds `random` itself.
+    The hooks of `logging`, `threading` and `random` cost a child 0.5 ms of page faults; it seeds `random` itself.
     """
     if len(os.listdir("/proc/self/task")) > 1:
         return os.fork

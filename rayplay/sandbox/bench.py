@@ -1,0 +1,136 @@
+"""Good calls -> calls per second and latencies, beside a plain `python -c`; hostile programs -> what they achieve."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rayplay.errors import SandboxError
+from rayplay.records import Status, ToolCall, ToolSpec
+from rayplay.sandbox.hostile import Program, programs
+from rayplay.sandbox.launch import cage
+from rayplay.sandbox.levels import Level
+from rayplay.sandbox.pool import Sandbox
+from rayplay.sandbox.probe import isolation_report
+from rayplay.sandbox.trial import Verdict, run_trial, summary
+
+WARM_UP = 20
+SPAWNED = 20
+GOOD_CALLS: dict[str, dict[str, Any]] = {
+    "python": {"code": "total = sum(n * n for n in range(100))\nprint(total)\nresult = total % 7"},
+    "calculator": {"expression": "(12 + 30) * 7 / 3"},
+}
+BATCH = 256
+PLAIN_FORK_S = 900.0
+
+
+def measure_tools(modules: Sequence[str], calls: int, level: Level | None = None) -> dict[str, Any]:
+    """`{"tools": {name: {"level", "calls_per_s", "p50_ms", "p99_ms", ...}}, "spawn_python_calls_per_s", ...}`.
+
+    One zygote, one call (or one batch of pure calls) at a time: caller, zygote and child take turns, so this is what
+    one core gives. Tools that are not pure get a child per call.
+    """
+    found = {}
+    with Sandbox(modules, level=level, size=1) as sandbox:
+        for spec in sandbox.describe():
+            if spec.name in GOOD_CALLS:
+                found[spec.name] = measure_tool(sandbox, spec, GOOD_CALLS[spec.name], calls)
+    return {"tools": found, "spawn_python_calls_per_s": spawn_rate(), "at_once": 1}
+
+
+def measure_tool(sandbox: Sandbox, spec: ToolSpec, arguments: dict[str, Any], calls: int) -> dict[str, Any]:
+    """Latencies and rate of one tool; every result is checked.
+
+    Raises:
+        SandboxError: A good call went wrong.
+    """
+    call = ToolCall(call_id="bench", name=spec.name, arguments=arguments)
+    expected = sandbox.run(spec, call)
+    for _ in range(WARM_UP):
+        sandbox.run(spec, call)
+    seconds = []
+    for _ in range(calls):
+        started = time.perf_counter()
+        result = sandbox.run(spec, call)
+        seconds.append(time.perf_counter() - started)
+        if result.status is not Status.OK or result.text != expected.text:
+            raise SandboxError(f"a good call of {spec.name} gave {result.status}: {result.text[:200]}; see above")
+    rate, how = calls / sum(seconds), "a child per call"
+    if spec.pure:
+        rate, how = batch_rate(sandbox, spec, call, calls), "children shared in turn by pure calls"
+    seconds.sort()
+    return {
+        "level": sandbox.level.value,
+        "calls_per_s": rate,
+        "p50_ms": 1000 * seconds[len(seconds) // 2],
+        "p99_ms": 1000 * seconds[min(len(seconds) - 1, int(len(seconds) * 0.99))],
+        "n": calls,
+        "isolation": how,
+    }
+
+
+def batch_rate(sandbox: Sandbox, spec: ToolSpec, call: ToolCall, calls: int) -> float:
+    """Calls per second where many wait at once."""
+    batch = [(spec, call)] * BATCH
+    started = time.perf_counter()
+    done = 0
+    while done < calls:
+        done += sum(result.status is Status.OK for result in sandbox.run_many(batch))
+    return done / (time.perf_counter() - started)
+
+
+def spawn_rate() -> float:
+    """Plain `python -c` runs a second, with no isolation at all."""
+    started = time.perf_counter()
+    for _ in range(SPAWNED):
+        subprocess.run([sys.executable, "-I", "-c", "print(1)"], stdout=subprocess.DEVNULL, check=True, timeout=60)
+    return SPAWNED / (time.perf_counter() - started)
+
+
+def measure_hostile(module_folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Programs x levels -> escaped, hung, failed; the same programs in a plain fork with rlimits beside them."""
+    highest = isolation_report().level
+    levels: dict[str, Any] = {}
+    for level in (Level.L1, Level.L2, Level.L3):
+        if level > highest:
+            continue
+        promised = [p for p in programs() if p.held_from <= level]
+        verdicts = run_trial(level, programs(), (str(module_folder),))
+        kept = {p.name for p in promised}
+        levels[level.value] = {
+            "all": summary(verdicts),
+            "promised": summary(v for v in verdicts if v.program in kept),
+            "not_held": [v._asdict() for v in verdicts if v.outcome != "held"],
+        }
+        say(f"{level.value}: {levels[level.value]['all']}")
+    return {"levels": levels, "plain_fork": plain_fork_trial(programs(), say)}
+
+
+def plain_fork_trial(chosen: Sequence[Program], say: Callable[[str], None]) -> dict[str, Any]:
+    """The same programs in a forked child with rlimits, what common evaluators do; caged so that no harm comes of it.
+
+    The cage is this machine in small (own pid, net, ipc, mounts): inside it the programs have what a plain fork leaves.
+    A runner that a program kills is started again at the next one.
+    """
+    caged = cage()
+    if caged is None:
+        return {"skipped": "bubblewrap is not installed, and without a cage these programs would do real harm"}
+    verdicts: list[Verdict] = []
+    started = time.monotonic()
+    while len(verdicts) < len(chosen) and time.monotonic() - started < PLAIN_FORK_S:
+        command = [*caged, sys.executable, "-m", "rayplay.sandbox.plain_fork", str(len(verdicts))]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=PLAIN_FORK_S, errors="replace"
+        )
+        lines = [line[1:] for line in done.stdout.splitlines() if line.startswith("\x1e")]
+        verdicts += [Verdict(*json.loads(line)) for line in lines]
+        if len(verdicts) < len(chosen):
+            victim = chosen[len(verdicts)]
+            verdicts.append(Verdict(victim.family, victim.name, "escaped", f"ended its caller: {done.stderr[-200:]}"))
+    result = summary(verdicts)
+    say(f"plain fork with rlimits: {result}")
+    # names only: what a program read of this machine stays here
+    return {"all": result, "not_held": {v.program: v.outcome for v in verdicts if v.outcome != "held"}}
