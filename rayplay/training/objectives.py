@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
+from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 
-from rayplay.training.rows import dpo_columns, sft_columns
+from rayplay.training.rows import dpo_columns, kto_columns, labelled_rows, sft_columns
 from rayplay.training.settings import TrainSettings
 from rayplay.training.tree import Sharing, share_prefixes
 
@@ -65,6 +66,28 @@ class ExactDPO(PlannedSteps, DPOTrainer):
         return dataset
 
 
+class MaskedLabelled(DataCollatorForUnpairedPreference):
+    """TRL's collator for KTO, with loss on sampled tokens alone and KL completions from the same optimizer step."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Batch whose KL rows join each prompt with the completion of the row before it (TRL's rotation by one)."""
+        others = [examples[-1], *examples[:-1]]
+        rotated = [{**e, "KL_completion_ids": o["completion_ids"]} for e, o in zip(examples, others, strict=True)]
+        batch = super().torch_call(rotated)
+        for key, sources in (("completion_mask", examples), ("KL_completion_mask", others)):
+            for i, (example, source) in enumerate(zip(examples, sources, strict=True)):
+                start, mask = len(example["prompt_ids"]), source["completion_mask"]
+                batch[key][i][start : start + len(mask)] *= torch.tensor(mask)
+        return batch
+
+
+class ExactKTO(PlannedSteps, KTOTrainer):
+    """KTO on labelled rows that are token ids already."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        return dataset
+
+
 class Objective(NamedTuple):
     """One row of the table."""
 
@@ -72,6 +95,7 @@ class Objective(NamedTuple):
     config: Callable[[TrainSettings, dict[str, Any]], Any]
     trainer: Callable[..., Any]
     collator: Callable[[int], Any] | None = None
+    rows: Callable[[Any], list] = list  # the records that come in -> the rows that a step counts
 
 
 def _sft_config(settings: TrainSettings, shared: dict[str, Any]) -> SFTConfig:
@@ -86,8 +110,15 @@ def _dpo_config(settings: TrainSettings, shared: dict[str, Any]) -> DPOConfig:
     return DPOConfig(**shared, beta=settings.beta, loss_type=list(settings.loss_type), loss_weights=weights)
 
 
+def _kto_config(settings: TrainSettings, shared: dict[str, Any]) -> KTOConfig:
+    return KTOConfig(**shared, beta=settings.beta, train_sampling_strategy="sequential")
+
+
 OBJECTIVES: dict[str, Objective] = {
     "sft": Objective(sft_columns, _sft_config, ExactSFT),
     "dpo": Objective(dpo_columns, _dpo_config, ExactDPO, lambda pad: MaskedPreferences(pad_token_id=pad)),
+    "kto": Objective(
+        kto_columns, _kto_config, ExactKTO, lambda pad: MaskedLabelled(pad_token_id=pad), rows=labelled_rows
+    ),
 }
 OBJECTIVES["teacher_mode"] = OBJECTIVES["sft"]

@@ -14,13 +14,14 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
-from rayplay.errors import AlarmError, RecipeError
+from rayplay.errors import RecipeError
 from rayplay.models.device import choose_dtype
 from rayplay.records import Json, Pair, Row
 from rayplay.training.objectives import OBJECTIVES
 from rayplay.training.rows import usable_rows
 from rayplay.training.schedule import plan_steps
 from rayplay.training.settings import TrainSettings
+from rayplay.training.steplog import StepLog
 from rayplay.training.tree import Sharing, why_not_exact
 
 
@@ -51,7 +52,7 @@ def run_phase(
 
     Args:
         model_dir: Folder of the base model.
-        rows: Rows for sft, Pairs for dpo; those that cannot be trained on are reported in the result.
+        rows: Rows for sft, Pairs for dpo, either for kto; what cannot be trained on is reported in the result.
         method: A row of OBJECTIVES.
         settings: The phase's settings.
         work_dir: Where checkpoints and the trained weights go.
@@ -67,13 +68,13 @@ def run_phase(
     if method not in OBJECTIVES:
         raise RecipeError(f"training.method {method!r} has no objective; known: {', '.join(sorted(OBJECTIVES))}")
     started = time.monotonic()
-    usable = usable_rows(rows, settings.max_length)
+    usable = usable_rows(OBJECTIVES[method].rows(rows), settings.max_length)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     steps = plan_steps(
         len(usable.kept), settings.batch_size, settings.num_epochs, settings.max_steps, settings.seed, world
     )
     sharing = Sharing(tree=settings.tree_packing, max_unique_tokens=settings.max_unique_tokens)
-    log = StepLog(sharing, len(steps), on_step)
+    log = StepLog(sharing, len(steps), settings.beta, on_step)
     trainer = build_trainer(
         model_dir, usable.kept, method, settings, work_dir, steps, sharing, start_dir, [log, *callbacks]
     )
@@ -146,33 +147,6 @@ def load_policy(model_dir: str, settings: TrainSettings, start_dir: Path | None)
         use_dora=lora.use_dora,
         task_type="CAUSAL_LM",
     )
-
-
-class StepLog(TrainerCallback):
-    """Collects each optimizer step's metrics, with tokens and seconds; stops the run where the loss is not a number."""
-
-    def __init__(self, sharing: Sharing, total: int, on_step: Callable[[Json], None] | None):
-        self.sharing, self.total, self.on_step = sharing, total, on_step
-        self.steps: list[Json] = []
-        self._last = (0, 0, time.monotonic())
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Json | None = None, **_: Any) -> None:
-        """One entry per step; transformers' closing summary is not one."""
-        if not logs or "loss" not in logs:
-            return
-        raw, unique, then = self._last
-        now, count = time.monotonic(), self.sharing.count
-        entry = {"step": state.global_step, "steps": self.total, **{k: v for k, v in logs.items() if k != "epoch"}}
-        entry |= {"raw_tokens": count.raw - raw, "unique_tokens": count.unique - unique, "seconds": now - then}
-        self._last = (count.raw, count.unique, now)
-        self.steps.append(entry)
-        if self.on_step:
-            self.on_step(entry)
-        if not math.isfinite(entry["loss"]) or not math.isfinite(entry.get("grad_norm", 0.0)):
-            raise AlarmError(
-                f"training step {state.global_step}: loss is {entry['loss']}, gradient norm "
-                f"{entry.get('grad_norm')}; lower training.learning_rate (now {args.learning_rate})"
-            )
 
 
 def _shared_arguments(settings: TrainSettings, work_dir: Path, num_steps: int, model: Any) -> dict[str, Any]:

@@ -58,6 +58,53 @@ def dpo_columns(pairs: Sequence[Pair]) -> Dataset:
     return Dataset.from_dict(columns, features=Features(dict.fromkeys(names, IDS)))
 
 
+def kto_columns(rows: Sequence[Row]) -> Dataset:
+    """Labelled rows -> prompt and completion ids with the completion's mask; it starts at the first token with loss."""
+    starts = [row.mask.index(1) for row in rows]
+    columns = {
+        "prompt_ids": [list(row.token_ids[:start]) for row, start in zip(rows, starts, strict=True)],
+        "completion_ids": [list(row.token_ids[start:]) for row, start in zip(rows, starts, strict=True)],
+        "completion_mask": [list(row.mask[start:]) for row, start in zip(rows, starts, strict=True)],
+    }
+    labels = {"label": [bool(row.label) for row in rows]}
+    return Dataset.from_dict(
+        columns | labels, features=Features(dict.fromkeys(columns, IDS) | {"label": Value("bool")})
+    )
+
+
+def labelled_rows(rows: Sequence[Row | Pair]) -> list[Row]:
+    """Pairs -> their two sides as desirable and undesirable rows, each distinct row once; Rows stay as they are.
+
+    Raises:
+        DataError: A row has no label.
+    """
+    result: dict[tuple, Row] = {}
+    for row in rows:
+        for side in _sides(row) if isinstance(row, Pair) else (row,):
+            if side.label is None:
+                raise DataError(f"row {side.row_id}: kto needs a label (true = desirable); it has none")
+            result.setdefault((side.token_ids, side.mask, side.label), side)
+    return list(result.values())
+
+
+def _sides(pair: Pair) -> tuple[Row, Row]:
+    quiet = (0,) * len(pair.prompt_ids)
+    return (
+        Row(
+            row_id=f"{pair.pair_id}/chosen",
+            token_ids=pair.prompt_ids + pair.chosen_ids,
+            mask=quiet + pair.chosen_mask,
+            label=True,
+        ),
+        Row(
+            row_id=f"{pair.pair_id}/rejected",
+            token_ids=pair.prompt_ids + pair.rejected_ids,
+            mask=quiet + pair.rejected_mask,
+            label=False,
+        ),
+    )
+
+
 def _problem_of_row(row: Row, max_length: int) -> str:
     if len(row.mask) != len(row.token_ids):
         raise DataError(f"row {row.row_id}: {len(row.token_ids)} token ids but a mask of {len(row.mask)}")

@@ -26,6 +26,7 @@ from torch.nn.attention.flex_attention import create_block_mask
 from torch.utils.checkpoint import checkpoint
 from trl.trainer.utils import FusedCausalLMOutput
 
+from rayplay.training import attention
 from rayplay.training.logprobs import edge_log_probs
 from rayplay.training.trie import Trie, fold, share_out, split
 
@@ -58,6 +59,8 @@ def share_prefixes(model, sharing: Sharing) -> None:
         sharing: Settings, and the counters that each call adds to.
     """
     previous = model.forward
+    if model.config._attn_implementation == "sdpa":
+        model.config._attn_implementation = attention.NAME  # the same as SDPA, unless it is given blocks
 
     @functools.wraps(type(model).forward)
     def forward(self, *args, fused_lm_head=False, labels=None, **kwargs):
@@ -186,8 +189,8 @@ def _forward_trie(model, trie: Trie, rows: list[_Row], device) -> torch.Tensor:
     hidden_UH = model.base_model(
         input_ids=torch.tensor([trie.tokens], device=device),
         position_ids=torch.tensor([trie.depths], device=device),
-        attention_mask=_ancestors_only(trie, model, device),
         use_cache=False,
+        **_ancestors_only(trie, model, device),
     ).last_hidden_state[0]
     head = model.get_output_embeddings()
     vocabulary = head.weight.shape[0]
@@ -202,20 +205,24 @@ def _forward_trie(model, trie: Trie, rows: list[_Row], device) -> torch.Tensor:
     return torch.stack([values.to(fields[0].dtype)[edge_of_N] for values in fields])
 
 
-def _ancestors_only(trie: Trie, model, device):
-    """The mask under which node i sees node j exactly if j is an ancestor of i, or i itself.
+def _ancestors_only(trie: Trie, model, device) -> dict:
+    """Arguments under which node i sees node j exactly if j is an ancestor of i, or i itself.
 
-    A block mask where the model uses FlexAttention (GPUs; not run on the development machine), else (1, 1, U, U) added
-    to the attention scores.
+    Where the model uses SDPA, blocks of whole branches (attention.py). Where it uses FlexAttention (GPUs; not run
+    on the development machine) a block mask, else (1, 1, U, U) added to the attention scores.
     """
-    size = len(trie.tokens)
+    size, used = len(trie.tokens), model.config._attn_implementation
+    if used == attention.NAME:
+        passed_on_as_it_is = torch.zeros(1, 1, 1, 1, dtype=model.dtype, device=device)  # as any 4-D mask
+        return {"attention_mask": passed_on_as_it_is, "blocks": attention.cut(trie.ends, model.dtype, device)}
     end_U = torch.tensor(trie.ends, device=device)
-    if model.config._attn_implementation == "flex_attention":
-        return create_block_mask(lambda b, h, i, j: (j <= i) & (i < end_U[j]), None, None, size, size, device=device)
+    if used == "flex_attention":
+        mask = create_block_mask(lambda b, h, i, j: (j <= i) & (i < end_U[j]), None, None, size, size, device=device)
+        return {"attention_mask": mask}
     node_U = torch.arange(size, device=device)
     visible_UU = (node_U[None, :] <= node_U[:, None]) & (node_U[:, None] < end_U[None, :])
     mask_UU = torch.zeros(size, size, dtype=model.dtype, device=device).masked_fill_(~visible_UU, -torch.inf)
-    return mask_UU[None, None]
+    return {"attention_mask": mask_UU[None, None]}
 
 
 def _forward_padded(previous, mine: list[int], labels_BT, kwargs: dict, sharing: Sharing) -> torch.Tensor:

@@ -1,0 +1,85 @@
+"""Attention over a prefix trie that skips most of what its mask hides.
+
+A dense mask makes every token meet every other one. In a trie of rows with a common prefix (the trunk) a token meets
+the trunk and its own branch alone, so the queries are cut into blocks of whole branches, and each block attends to the
+trunk and to itself. It is the same softmax over the same keys in the same order: only pairs that the mask would have
+hidden are left out.
+
+Shapes: U unique tokens, P of them in the trunk, b tokens of one block, H heads, D head width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+NAME = "rayplay_trie"
+LEAST_BLOCK = 96  # tokens: smaller branches share a block, since every block costs a kernel launch
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How the nodes of a trie are cut: the trunk, and the blocks behind it with their additive masks."""
+
+    trunk: int  # P
+    spans: list[tuple[int, int]]  # of each block
+    masks: list[torch.Tensor]  # of each block, (b, P + b): 0 where visible, -inf elsewhere
+
+
+def cut(ends: Sequence[int], dtype: torch.dtype, device: torch.device) -> Blocks:
+    """Blocks of a trie in depth-first order, given one past the last node of each node's subtree, `ends` (U,)."""
+    size = len(ends)
+    trunk = next((node for node, end in enumerate(ends) if end < size), size)
+    spans: list[tuple[int, int]] = []
+    start = trunk
+    node = trunk
+    while node < size:
+        node = ends[node]
+        if node - start >= LEAST_BLOCK or node == size:
+            spans.append((start, node))
+            start = node
+    end_U = torch.tensor(ends, device=device)
+    masks = []
+    for first, last in spans:
+        nodes_b = torch.arange(first, last, device=device)
+        visible_bb = (nodes_b[None, :] <= nodes_b[:, None]) & (nodes_b[:, None] < end_U[first:last][None, :])
+        mask_bk = torch.zeros(last - first, trunk + last - first, dtype=dtype, device=device)
+        mask_bk[:, trunk:].masked_fill_(~visible_bb, -torch.inf)
+        masks.append(mask_bk)
+    return Blocks(trunk, spans, masks)
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    blocks: Blocks | None = None,
+    **rest: object,
+) -> tuple[torch.Tensor, None]:
+    """The attention function that transformers calls: query (1, H, U, D) -> (1, U, H, D); plain SDPA without blocks."""
+    if blocks is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **rest)
+    groups = getattr(module, "num_key_value_groups", 1)
+    key, value = repeat_kv(key, groups), repeat_kv(value, groups)
+    trunk = blocks.trunk
+    parts = []
+    if trunk:
+        head = (query[:, :, :trunk], key[:, :, :trunk], value[:, :, :trunk])
+        parts.append(scaled_dot_product_attention(*head, is_causal=True, scale=scaling))
+    for (first, last), mask in zip(blocks.spans, blocks.masks, strict=True):
+        keys = torch.cat([key[:, :, :trunk], key[:, :, first:last]], dim=2)
+        values = torch.cat([value[:, :, :trunk], value[:, :, first:last]], dim=2)
+        part = scaled_dot_product_attention(query[:, :, first:last], keys, values, attn_mask=mask, scale=scaling)
+        parts.append(part)
+    return torch.cat(parts, dim=2).transpose(1, 2), None
+
+
+AttentionInterface.register(NAME, attend)
+AttentionMaskInterface.register(NAME, sdpa_mask)
