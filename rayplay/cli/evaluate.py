@@ -1,74 +1,78 @@
 """`rayplay evaluate`: own metrics and official BFCL accuracies, base and tuned side by side."""
 
+import importlib
 import json
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from rayplay.console import Say
 from rayplay.errors import EvaluationError
 from rayplay.evaluation.bfcl_baseline import score_baseline
+from rayplay.evaluation.bfcl_settings import BfclSettings
+from rayplay.evaluation.tables import show_bfcl
 from rayplay.records import Json
+from rayplay.store import write_json
 
-evaluate_app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-
-EXAMPLES = """
-Examples:
-
-    rayplay evaluate --gold --bfcl simple_python,multiple,irrelevance --limit 30 --json
-
-    rayplay evaluate --model-path runs/quickstart --config configs/quickstart.json
-
-    rayplay evaluate --model-path runs/quickstart --bfcl simple_python,irrelevance --limit 50
-"""
+evaluate_app = typer.Typer()
 
 
-@evaluate_app.command(epilog=EXAMPLES)
+@evaluate_app.command(
+    epilog="Examples: `rayplay evaluate --gold --bfcl simple_python,irrelevance --limit 30 --json`; "
+    "`rayplay evaluate --model-path runs/quickstart --config configs/quickstart.json`; "
+    "`rayplay evaluate --model-path runs/quickstart --bfcl simple_python,multiple,irrelevance --limit 50`; "
+    "`rayplay evaluate --model-path runs/quickstart --tasks configs/test_cases.json`; "
+    "`rayplay evaluate --compare runs/a runs/b --bfcl simple,irrelevance`"
+)
 def evaluate(
+    model_path: Annotated[
+        str, typer.Option(help="a known name, a hub id, or a folder: of a model, an adapter, or a run")
+    ] = "",
+    config: Annotated[Path | None, typer.Option(help="recipe whose tools and held-out tasks are used")] = None,
+    tasks: Annotated[Path | None, typer.Option(help="file of cases instead, such as configs/test_cases.json")] = None,
     bfcl: Annotated[str, typer.Option(help="BFCL categories or groups, comma-separated")] = "",
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="cases of each category, a random subset fixed by --seed")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="of subsets, sampling and resampling")] = 0,
-    output_dir: Annotated[Path | None, typer.Option(help="where everything is kept; the same folder resumes")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="cases of each category: a random subset")] = None,
+    seed: Annotated[int, typer.Option(help="of that subset")] = 0,
+    repeats: Annotated[int, typer.Option(min=1, help="how often BFCL is asked; needs a temperature")] = 1,
+    temperature: Annotated[float, typer.Option(min=0, help="of BFCL's answers; 0 = greedy")] = 0.0,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="tokens of one of BFCL's answers")] = 512,
+    compare: Annotated[tuple[str, str] | None, typer.Option(help="two model paths instead of one")] = None,
+    output_dir: Annotated[Path | None, typer.Option(help="where all is kept; the same folder resumes")] = None,
     gold: Annotated[bool, typer.Option("--gold", help="answer BFCL with its own right answers")] = False,
     empty: Annotated[bool, typer.Option("--empty", help="answer BFCL with nothing")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON line last on stdout")] = False,
 ) -> None:
     """Evaluate a model on tasks of your own and on BFCL, with intervals; or prove the harness with known answers."""
-    console = Console(stderr=True, highlight=False)
-    if gold and empty:
-        raise EvaluationError("--gold and --empty are two runs; give one of them")
-    if not (gold or empty):
-        raise EvaluationError("nothing to evaluate: give --model-path, --gold or --empty")
-    categories = [name for name in bfcl.split(",") if name.strip()]
-    if not categories:
-        raise EvaluationError("--gold and --empty answer BFCL's cases: add --bfcl, for example --bfcl simple_python")
-    label = "empty" if empty else "gold"
-    folder = output_dir or Path("outputs") / f"bfcl-{label}-{time.strftime('%Y%m%d-%H%M%S')}"
-    with console.status(f"BFCL with {label} answers (official handler and checker, about 30 s)"):
-        result = score_baseline(folder / "bfcl", categories, empty=empty, limit=limit, seed=seed)
-    finish({**result, "folder": str(folder)}, folder, console, as_json=as_json)
-
-
-def finish(result: Json, folder: Path, console: Console, *, as_json: bool) -> None:
-    """Keep the result as evaluation.json, show it, and print it as one line where asked."""
-    (folder / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    show_bfcl(result["bfcl"], console)
-    console.print(f"kept in {folder}")
+    categories = tuple(name.strip() for name in bfcl.split(",") if name.strip())
+    if sum([bool(model_path), compare is not None, gold, empty]) != 1:
+        raise EvaluationError("give exactly one of --model-path, --compare, --gold and --empty")
+    if repeats > 1 and temperature == 0:
+        raise EvaluationError(f"--repeats {repeats} of greedy answers are the same answers; add --temperature 0.7")
+    say = Say()
+    if gold or empty:
+        result, folder = _baseline(categories, empty=empty, limit=limit, seed=seed, output_dir=output_dir, say=say)
+    else:
+        settings = BfclSettings(categories, limit, seed, repeats, temperature, max_new_tokens)
+        # By name, as the commands are: known answers need neither torch nor Ray, and must not wait for them.
+        models = importlib.import_module("rayplay.cli.evaluate_models")
+        folder = output_dir or models.default_folder(model_path, compare, tasks, settings)
+        result = models.evaluate_models(model_path, compare, config, tasks, settings, folder, say)
+    write_json(folder / "evaluation.json", result)
+    say.line(f"kept in {folder}")
     if as_json:
         print(json.dumps(result))
 
 
-def show_bfcl(rows: dict[str, Json], console: Console) -> None:
-    """Categories with counts and 95 % intervals, as a table."""
-    table = Table("BFCL category", "accuracy", "95 % interval", "n", "failing")
-    for category, row in rows.items():
-        failing = row.get("failing", [])
-        interval = f"[{row['low']:.3f}, {row['high']:.3f}]".replace("[", r"\[")
-        more = ", ..." if len(failing) > 5 else ""
-        table.add_row(category, f"{row['accuracy']:.3f}", interval, str(row["n"]), ", ".join(failing[:5]) + more)
-    console.print(table)
+def _baseline(
+    categories: tuple[str, ...], *, empty: bool, limit: int | None, seed: int, output_dir: Path | None, say: Say
+) -> tuple[Json, Path]:
+    if not categories:
+        raise EvaluationError("--gold and --empty answer BFCL's cases: add --bfcl, for example --bfcl simple_python")
+    label = "empty" if empty else "gold"
+    folder = output_dir or Path("outputs") / f"bfcl-{label}-{time.strftime('%Y%m%d-%H%M%S')}"
+    with say.stage("bfcl", f"{label} answers through the official handler and checker", 1, "under a minute"):
+        result = score_baseline(folder / "bfcl", list(categories), empty=empty, limit=limit, seed=seed)
+    show_bfcl({category: {label: row} for category, row in result["bfcl"].items()}, say)
+    return {**result, "folder": str(folder)}, folder
