@@ -109,6 +109,7 @@ _TAGS = ("tool_name", "function", "mcp_server")
 class Rollout(Section):
     """How episodes are sampled."""
 
+    engine: str = Field("vllm", description="'vllm', or module:function(settings, dialect) that makes a Sampler")
     num_workers: PositiveInt = 1
     cpus_per_worker: PositiveFloat | None = Field(None, description="none: all cores shared by the workers")
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0

@@ -1,0 +1,70 @@
+"""A sampler that answers by rule: it reads the request and the seed, and is right more or less often."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+from rayplay.dialects import Dialect
+from rayplay.models.sampler import ScriptedSampler
+
+WRONG = ("no_call", "wrong_tool", "broken_json", "wrong_arguments")
+
+
+def answer(prompt: str, seed: int) -> str:
+    """What the scripted policy says: a right call for three seeds of eight, then the result as the answer."""
+    last = prompt.rsplit("<|im_start|>", 2)[1]
+    if "<tool_response>" in last:
+        result = re.search(r"<tool_response>\n(.*?)\n</tool_response>", last, re.DOTALL)
+        return f"It is {result.group(1) if result else '?'}.<|im_end|>"
+    request = last.partition("\n")[2].partition("<|im_end|>")[0]
+    numbers = re.findall(r"\d+", request)
+    expression = " + ".join(numbers) or "1"
+    kind = seed % 8
+    if kind < 3:
+        return call("calculator", {"expression": expression})
+    if kind == 3:
+        return "I would rather not.<|im_end|>"
+    if kind == 4:
+        return call("weather", {"city": "Oslo"})
+    if kind == 5:
+        return '<tool_call>\n{"name": "calculator", "arguments": {"expression"\n</tool_call><|im_end|>'
+    if kind == 6:
+        return call("calculator", {"expression": expression + " + 1"})
+    return call("calculator", {"formula": expression})
+
+
+def call(name: str, arguments: dict) -> str:
+    """A call as the ChatML family writes it."""
+    return f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call><|im_end|>"
+
+
+class FaultySampler(ScriptedSampler):
+    """Kills its process, or stops it, once: at the first completion after the file named in the environment appears."""
+
+    async def generate(self, prompt_ids, max_new_tokens, seed, temperature):
+        """As scripted, unless it is time to fail."""
+        trigger = os.environ.get("RAYPLAY_TEST_FAULT", "")
+        if trigger and Path(trigger).is_file():
+            kind = Path(trigger).read_text()
+            Path(trigger).unlink()
+            Path(trigger + ".fired").touch()
+            os.kill(os.getpid(), signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
+        return await super().generate(prompt_ids, max_new_tokens, seed, temperature)
+
+    def stats(self) -> dict[str, float]:
+        """No engine, no counters."""
+        return {}
+
+
+def make_sampler(settings: object, dialect: Dialect) -> ScriptedSampler:
+    """For `rollout.engine`."""
+    return FaultySampler(dialect.tokenizer, answer)
+
+
+async def instantly(value: object) -> object:
+    """A coroutine that is done at once."""
+    await asyncio.sleep(0)
+    return value

@@ -1,0 +1,74 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from rayplay.errors import RecipeError
+from rayplay.recipe import load_recipe, parse_recipe, recipe_schema, save_recipe
+
+CONFIGS = sorted(p for p in (Path(__file__).parents[2] / "configs").glob("*.json") if "cases" not in p.name)
+MODEL = {"model": {"name": "m"}}
+
+
+def parse(content: dict, *overrides: str):
+    return parse_recipe(json.dumps(content), "r.json", overrides)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_shipped_recipe_loads_says_what_it_needs_and_survives_a_round_trip(path: Path):
+    recipe = load_recipe(path)
+    assert len(recipe.about) > 40
+    assert parse_recipe(save_recipe(recipe), "again") == recipe
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({**MODEL, "training": {"lerning_rate": 1}}, "'training.lerning_rate'; did you mean 'learning_rate'"),
+        ({**MODEL, "trainning": {}}, "did you mean 'training'"),
+        ({**MODEL, "training": {"warm_start": {"demonstration": 3}}}, "did you mean 'demonstrations'"),
+        ({**MODEL, "tools": ["a", {"name": "x", "descripton": ""}]}, "'tools.1.descripton'; did you mean 'description'"),
+        ({**MODEL, "data": {"sources": [{"source": "templates", "wieght": 1}]}}, "did you mean 'weight'"),
+        ({**MODEL, "training": {"learning_rate": "fast"}}, 'training.learning_rate is "fast"'),
+        ({**MODEL, "rollout": {"num_workers": 0}}, "rollout.num_workers is 0"),
+        ({**MODEL, "tools": [{"mcp": {}}]}, "command or url"),
+        ({}, "'model' is missing"),
+    ],
+)
+def test_a_wrong_recipe_names_the_key_and_the_next_step(content: dict, expected: str):
+    with pytest.raises(RecipeError) as caught:
+        parse(content)
+    assert expected in str(caught.value)
+
+
+def test_overrides_reach_any_depth_and_parse_json_values():
+    recipe = parse(MODEL, "training.learning_rate=1e-5", "training.warm_start.demonstrations=12", "about=hello there")
+    assert recipe.training.learning_rate == 1e-5
+    assert recipe.training.warm_start.demonstrations == 12
+    assert recipe.about == "hello there"
+
+
+@pytest.mark.parametrize("override", ["training.learning_rate", "=3", "seed.x=1"])
+def test_a_malformed_override_is_refused(override: str):
+    with pytest.raises(RecipeError):
+        parse({**MODEL, "seed": 1}, override)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"seed": 1, "seed": 2}', '"x"', "[" * 100_000])
+def test_text_that_is_no_recipe_is_an_error_with_its_place(text: str):
+    with pytest.raises(RecipeError, match=r"r\.json"):
+        parse_recipe(text, "r.json")
+
+
+def test_the_hash_ignores_where_a_recipe_runs_and_what_it_says_about_itself():
+    assert parse(MODEL).hash() == parse(MODEL, "about=x", "resources.num_cpus=3").hash()
+    assert parse(MODEL).hash() != parse(MODEL, "seed=3").hash()
+
+
+def test_seed_style_tool_definitions_stand_beside_names():
+    seed_style = {"name": "calculator", "description": "d", "type": "function", "parameters": {"type": "object"}}
+    assert len(parse({**MODEL, "tools": ["tools.weather", seed_style]}).tools) == 2
+
+
+def test_the_schema_describes_every_section():
+    assert {"model", "data", "tools", "rollout", "rewards", "pairs", "training"} <= set(recipe_schema()["properties"])
