@@ -105,7 +105,7 @@ class Player:
 
 
 def winning_path(root: Json) -> list[Json] | None:
-    """Nodes from the root's child to the `Finish` that gave an answer; None where no path does."""
+    """Nodes from the root to the `Finish` that gave an answer; None where no path does."""
     stack: list[tuple[Json, tuple]] = [(root, ())]
     visited = 0
     while stack and visited < _MAX_NODES:
@@ -116,7 +116,7 @@ def winning_path(root: Json) -> list[Json] | None:
             while above:
                 nodes.append(above[0])
                 above = above[1]
-            return nodes[::-1][1:]
+            return nodes[::-1]
         for child in reversed([c for c in node.get("children") or [] if isinstance(c, dict)]):
             stack.append((child, (node, above)))
     return None

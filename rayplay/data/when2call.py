@@ -40,6 +40,8 @@ def read_sft(row: RawRow, context: Context) -> Usable:
         else:
             builder.assistant(text)
     else:
+        if not has(value, tools=list) or not all(isinstance(t, str) for t in value["tools"]):
+            raise Rejected("wrong_format", "tools are no list of JSON texts")
         builder = _conversation(row)
     return one(builder.demonstration(context.source, row_id(row), **context.about(row)))
 

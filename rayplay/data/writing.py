@@ -3,6 +3,7 @@
 What is written can be read again as `openai-jsonl`, `preference-jsonl` and `rayplay-records`.
 """
 
+import contextlib
 import gzip
 import json
 import os
@@ -17,7 +18,12 @@ from rayplay.records import Demonstration, Json, Message, Preference, Task, Tool
 
 
 def write_lines(path: Path, outcomes: Iterable[Outcome], kind: Kind) -> int:
-    """Write all usable records of one kind; the file appears whole or not at all.
+    """Write all usable records of one kind; returns how many. Errors as `write_records`."""
+    return write_records(path, (r for o in outcomes if o.usable for r in getattr(o.usable, kind)))
+
+
+def write_records(path: Path, records: Iterable[Demonstration | Task | Preference]) -> int:
+    """Write records as lines; the file appears whole or not at all.
 
     Returns:
         How many lines were written.
@@ -30,15 +36,15 @@ def write_lines(path: Path, outcomes: Iterable[Outcome], kind: Kind) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _open(partial, path.suffix == ".gz") as out:
-            for outcome in outcomes:
-                for record in getattr(outcome.usable, kind) if outcome.usable else ():
-                    out.write(json.dumps(line_of(record), ensure_ascii=False) + "\n")
-                    count += 1
+            for record in records:
+                out.write(json.dumps(line_of(record), ensure_ascii=False) + "\n")
+                count += 1
         os.replace(partial, path)
     except OSError as error:
         raise DataError(f"{path}: cannot write: {error.strerror}; choose a folder that is writable") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
     return count
 
 
