@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "sandbox": "sandbox",
     "evaluate": "evaluate",
     "bench": "bench",
+    "export": "export",
     "data": "data",
     "generate-data": "generate",
 }
