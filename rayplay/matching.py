@@ -101,7 +101,11 @@ def answer_found(expected: Expected, text: str) -> float:
 
 
 def end_state_reached(expected: Expected, end_state: str | None) -> bool:
-    """Whether every key that the expected end state names has that value; True where none is expected."""
+    """Whether the end state is as expected; True where none is expected.
+
+    Toolsets and fields of their state that are not named do not matter; a named field must have exactly the expected
+    value, so that nothing that should have been deleted may still be in it.
+    """
     if expected.end_state is None:
         return True
     return end_state is not None and _contains(json.loads(end_state), expected.end_state)
@@ -124,9 +128,10 @@ def _same_number(value: float, shown: str, tolerance: float) -> bool:
     return places >= 2 and math.isclose(round(value, places), number, rel_tol=1e-12)
 
 
-def _contains(whole: Any, part: Any) -> bool:
-    if isinstance(part, dict) and isinstance(whole, dict):
-        return all(key in whole and _contains(whole[key], value) for key, value in part.items())
+def _contains(whole: Any, part: Any, levels: int = 2) -> bool:
+    """Whether `part`'s keys are in `whole` with these values; below `levels` objects must be equal."""
+    if levels and isinstance(part, dict) and isinstance(whole, dict):
+        return all(key in whole and _contains(whole[key], value, levels - 1) for key, value in part.items())
     return same_value(part, whole)
 
 

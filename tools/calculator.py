@@ -24,7 +24,7 @@ _SPELLINGS = str.maketrans({"×": "*", "÷": "/", "−": "-", "–": "-"})
 _CONSTANTS = {"pi": math.pi, "e": math.e}
 
 
-@tool(pure=True, deadline_s=2.0, memory_mb=256, pure=True)
+@tool(deadline_s=2.0, memory_mb=256, pure=True)
 def calculator(expression: str) -> str:
     """Evaluate arithmetic.
 

@@ -19,7 +19,7 @@ _UNIT = re.compile(r"[^\W\d][^\W\d_]*(?:[ _/*]+[^\W\d_]+)*(?:\^[1-4])?(?:[ /*]+[
 _registry = UnitRegistry(autoconvert_offset_to_baseunit=True)
 
 
-@tool(deadline_s=3.0)
+@tool(pure=True, deadline_s=3.0)
 def convert_units(value: float, source: str, target: str) -> str:
     """Convert units.
 

@@ -15,7 +15,7 @@ Unit = Literal["days", "weeks", "months", "years"]
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
-@tool(deadline_s=2.0, memory_mb=256)
+@tool(pure=True, deadline_s=2.0, memory_mb=256)
 def add_to_date(date: str, amount: int, unit: Unit) -> str:
     """Move a date.
 
@@ -39,7 +39,7 @@ def add_to_date(date: str, amount: int, unit: Unit) -> str:
         raise ToolError(f"{date} moved by {amount} {unit} is outside the years 1 to 9999") from None
 
 
-@tool(deadline_s=2.0, memory_mb=256)
+@tool(pure=True, deadline_s=2.0, memory_mb=256)
 def days_between(start: str, end: str) -> int:
     """Count days.
 
@@ -50,7 +50,7 @@ def days_between(start: str, end: str) -> int:
     return (read_date(end) - read_date(start)).days
 
 
-@tool(deadline_s=2.0, memory_mb=256)
+@tool(pure=True, deadline_s=2.0, memory_mb=256)
 def weekday(date: str) -> str:
     """Day of the week.
 
@@ -60,7 +60,7 @@ def weekday(date: str) -> str:
     return WEEKDAYS[read_date(date).weekday()]
 
 
-@tool(deadline_s=2.0, memory_mb=256)
+@tool(pure=True, deadline_s=2.0, memory_mb=256)
 def convert_time(time: str, source: str, target: str) -> str:
     """Convert between time zones.
 

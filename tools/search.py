@@ -26,7 +26,7 @@ _STOP_WORDS = frozenset(
 )
 
 
-@tool(deadline_s=2.0, memory_mb=256)
+@tool(pure=True, deadline_s=2.0, memory_mb=256)
 def search(query: str) -> str:
     """Look up facts.
 

@@ -9,7 +9,7 @@ from rayplay.toolbox import tool
 MOST_FREQUENT = 3
 
 
-@tool(deadline_s=2.0, memory_mb=256)
+@tool(pure=True, deadline_s=2.0, memory_mb=256)
 def text_statistics(text: str) -> dict[str, Any]:
     """Count characters, words and sentences.
 

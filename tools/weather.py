@@ -15,7 +15,7 @@ CONDITIONS = ("sunny", "cloudy", "rainy", "windy", "foggy", "stormy")
 MAX_CITY_CHARACTERS = 60
 
 
-@tool(deadline_s=2.0, memory_mb=256)
+@tool(pure=True, deadline_s=2.0, memory_mb=256)
 def weather(city: str, date: str = "today") -> dict[str, Any]:
     """Weather in a city.
 

@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from rayplay.data.templates import KINDS, _plain_candidates, build_tasks, fill, read_templates, side_of
+from rayplay.data.template_files import candidates, fill, read_templates, side_of
+from rayplay.data.templates import KINDS, build_tasks
 from rayplay.errors import DataError
 from rayplay.matching import answer_found, match_calls
 from rayplay.records import Demonstration, Status, Task, ToolCall, ToolResult
@@ -42,7 +43,7 @@ def test_there_are_enough_wordings_of_every_kind() -> None:
 
 def test_counts_kinds_and_requests_are_as_asked() -> None:
     assert len(TRAIN) == 1000
-    assert Counter(t.kind for t, _ in TRAIN) == {kind: 1000 * share for kind, share in KINDS.items()}
+    assert Counter(t.kind for t, _ in TRAIN) == {"one_call": 450, "two_calls": 200, "choice": 100, "no_tool": 250}
     assert len({t.messages[0].content for t, _ in TRAIN}) == 1000
     assert len({t.task_id for t, _ in TRAIN}) == 1000
 
@@ -70,8 +71,8 @@ def test_train_and_held_out_share_no_slot_value() -> None:
         numbers = re.findall(r"(?<![\d.-])\d+(?![\d.-]*\d)", task.messages[0].content)
         assert not (set(numbers) - set(constants)) & held_out_numbers, task.messages[0].content
     for name in ("cities", "town", "names", "things", "novel"):
-        train = {json.dumps(v) for v in _plain_candidates(json.dumps({"list": name}), "train")}
-        held_out = {json.dumps(v) for v in _plain_candidates(json.dumps({"list": name}), "held_out")}
+        train = {json.dumps(v) for v in candidates(json.dumps({"list": name}), "train")}
+        held_out = {json.dumps(v) for v in candidates(json.dumps({"list": name}), "held_out")}
         assert train and held_out and not train & held_out
 
 
