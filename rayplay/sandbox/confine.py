@@ -59,11 +59,12 @@ def build_ruleset(read_paths: Iterable[str], scratch: str, networked: bool) -> i
     Raises:
         OSError: The kernel has no Landlock, or it is off.
     """
+    ctypes.set_errno(0)  # the package takes any errno left over for a failure
     abi = landlock_abi_version()
     net, scoped = (LANDLOCK_NET_ALL if abi >= 4 and not networked else 0), (LANDLOCK_SCOPE_ALL if abi >= 6 else 0)
     attr = WholeRulesetAttr(int(FSAccess.all()), net, scoped)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
-    ctypes.set_errno(0)  # the package takes any errno left over for a failure
+    ctypes.set_errno(0)
     ruleset = get_create_ruleset()(ctypes.cast(ctypes.byref(attr), ctypes.POINTER(RulesetAttr)), size, 0)
     read = FSAccess.READ_FILE | FSAccess.READ_DIR
     write = read | FSAccess.WRITE_FILE | FSAccess.REMOVE_DIR | FSAccess.REMOVE_FILE

@@ -15,7 +15,7 @@ import time
 import traceback
 
 from rayplay.sandbox.hostile import Ground, programs
-from rayplay.sandbox.trial import GOOD_CODE, GOOD_TEXT, LIMITS, try_program
+from rayplay.sandbox.trial import GOOD_CODE, GOOD_TEXT, HOSTILE_DEADLINE_S, LIMITS, try_program
 
 RLIMITS = {
     resource.RLIMIT_AS: 512 * 1024 * 1024,
@@ -36,7 +36,7 @@ def run_plain(code: str) -> tuple[str, str]:
         os.close(read_end)
         _execute(code)
     os.close(write_end)
-    text, deadline = b"", time.monotonic() + LIMITS.deadline_s
+    text, deadline = b"", time.monotonic() + HOSTILE_DEADLINE_S
     while (left := deadline - time.monotonic()) > 0 and select.select([read_end], [], [], left)[0]:
         part = os.read(read_end, 65536)
         if not part:

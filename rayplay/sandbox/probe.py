@@ -99,10 +99,9 @@ def try_level(level: Level) -> tuple[dict[str, str], int]:
         open_folder.mkdir()
         for path, mode in ((folder, 0o755), (secret, 0o644), (open_folder, 0o777)):
             os.chmod(path, mode)
-        zygote = Zygote(Setup(("rayplay.sandbox.canaries",), level, LIMITS), os.getpid())
+        run = Canary(Setup(("rayplay.sandbox.canaries",), level, LIMITS))
         try:
             with listeners(folder) as (port, abstract, unix_path):
-                run = Canary(zygote)
                 found = {
                     "processes": run("processes"),
                     "network": run("network", port=port, abstract=abstract, path=unix_path),
@@ -119,19 +118,22 @@ def try_level(level: Level) -> tuple[dict[str, str], int]:
                     "read_outside": run("read_outside", path=str(secret)),
                     "write_outside": run("write_outside", path=str(open_folder)),
                     "other_processes": run("other_processes", pid=os.getpid()),
-                    "namespaces": shared_namespaces(zygote.namespaces),
-                    "minimal_root": "the zygote sees this machine's files" if zygote.root == root_identity() else "",
+                    "namespaces": shared_namespaces(run.zygote.namespaces),
+                    "minimal_root": "the zygote sees this machine's files"
+                    if run.zygote.root == root_identity()
+                    else "",
                 }
-            return found, zygote.uid
+            return found, run.zygote.uid
         finally:
-            zygote.close()
+            run.zygote.close()
 
 
 class Canary:
-    """Runs canaries in a zygote's children."""
+    """Runs canaries in a zygote's children; a zygote that is not left clean is replaced, as the pool does it."""
 
-    def __init__(self, zygote: Zygote) -> None:
-        self.zygote = zygote
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.zygote = Zygote(setup, os.getpid())
 
     def __call__(self, name: str, **arguments: Any) -> str:
         """ "" where the attempt failed, else what it reached."""
@@ -148,7 +150,11 @@ class Canary:
 
     def _reply(self, name: str, arguments: dict[str, Any], deadline_s: float) -> Reply:
         request = {"tools": [name], "deadline_s": deadline_s, "cpu_s": 6, "memory_mb": LIMITS.memory_mb}
-        return self.zygote.exchange(request, json.dumps(arguments).encode(), b"")
+        reply = self.zygote.exchange(request, json.dumps(arguments).encode(), b"")
+        if reply.tainted:
+            self.zygote.close()
+            self.zygote = Zygote(self.setup, os.getpid())
+        return reply
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from rayplay.sandbox.hostile import Ground, Program
 from rayplay.sandbox.levels import Level, Limits
 from rayplay.sandbox.pool import Sandbox
 
-LIMITS = Limits(deadline_s=0.8, cpu_s=2, memory_mb=256, output_bytes=16 * 1024)
-SLACK_S = 4.0  # beyond the deadline, for a machine that does other things too
+LIMITS = Limits(deadline_s=10.0, cpu_s=10, memory_mb=256, output_bytes=16 * 1024)
+HOSTILE_DEADLINE_S = 0.8
+SLACK_S = 10.0  # beyond the deadline, for a machine that does other things too
 NOTE_CHARS = 200
 GOOD_CODE = "import os\nprint(os.listdir('.'))\nresult = 6 * 7\n"
 GOOD_TEXT = "[]\n42"
@@ -43,7 +44,7 @@ def try_program(program: Program, ground: Ground, run: Run, check_after: Callabl
     left = check_after()
     if reached:
         return Verdict(program.family, program.name, "escaped", f"{reached}: {text[:NOTE_CHARS]}")
-    if seconds > len(program.steps) * (LIMITS.deadline_s + SLACK_S):
+    if seconds > len(program.steps) * (HOSTILE_DEADLINE_S + SLACK_S):
         return Verdict(program.family, program.name, "hung", f"{seconds:.1f} s")
     if left:
         return Verdict(program.family, program.name, "failed", left)
@@ -58,15 +59,15 @@ class SandboxTrial:
         self.spec = self.sandbox.describe()[0]
         self.uids: set[int] = set()
 
-    def run(self, code: str) -> tuple[str, str]:
+    def run(self, code: str, deadline_s: float = HOSTILE_DEADLINE_S) -> tuple[str, str]:
         """One call of the python tool."""
         call = ToolCall(call_id="trial", name=self.spec.name, arguments={"code": code})
-        result = self.sandbox.run(self.spec, call)
+        result = self.sandbox.run(self.spec, call, deadline_s=deadline_s)
         return result.status.value, result.text
 
     def check_after(self) -> str:
         """What is wrong after a program: a wrong good call, or processes left; "" = nothing."""
-        status, text = self.run(GOOD_CODE)
+        status, text = self.run(GOOD_CODE, LIMITS.deadline_s)
         if status != Status.OK or text != GOOD_TEXT:
             return f"the next good call: {status} {text[:NOTE_CHARS]!r}"
         return self._strays()
