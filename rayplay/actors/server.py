@@ -5,11 +5,9 @@ adapters share one engine and one chat template. It listens on 127.0.0.1 alone a
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -25,13 +23,14 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from transformers import AutoConfig, AutoTokenizer
 
+from rayplay.actors import guard
 from rayplay.dialects import SYSTEM_PROMPT, family_of
 from rayplay.errors import EvaluationError, ModelError
 from rayplay.evaluation.bfcl_endpoint import Endpoint
 from rayplay.models.device import choose_dtype, engine_env, has_gpu, usable_cores
 
 PARSERS = {"chatml": "hermes", "gpt_oss": "openai"}  # family -> vLLM's tool parser, where the names differ
-PR_SET_PDEATHSIG = 1
+CLOSE_S = 30.0  # the guard needs up to 8 s to end a server that does not listen
 
 
 @dataclass(frozen=True)
@@ -59,14 +58,13 @@ class ModelServer:
         template = Path(settings.log_path).with_suffix(".jinja")
         template.write_text(chat_template(settings.model_dir), encoding="utf-8")
         with Path(settings.log_path).open("ab") as log:
+            # The guard ends the server and its engine when our end of its stdin closes, however we end.
             self._process = subprocess.Popen(
-                server_command(settings, self._port, template),
+                [sys.executable, guard.__file__, *server_command(settings, self._port, template)],
                 env={**os.environ, **server_env(settings), "VLLM_API_KEY": self._key},
                 stdout=log,
                 stderr=log,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                preexec_fn=_end_with_parent,
+                stdin=subprocess.PIPE,
             )
         try:
             self._await_health()
@@ -79,15 +77,12 @@ class ModelServer:
         return Endpoint(f"http://127.0.0.1:{self._port}/v1", self._key)
 
     def close(self) -> None:
-        """End the server and the engine that it started; they share a process group."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self._process.pid, number)
-                self._process.wait(timeout=20)
-            except ProcessLookupError:
-                return
-            except subprocess.TimeoutExpired:
-                continue
+        """End the server and the engine that it started."""
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=CLOSE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
 
     def _await_health(self) -> None:
         settings = self._settings
@@ -187,9 +182,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def _end_with_parent() -> None:
-    """In the child, before exec: SIGTERM when the actor dies, however it dies."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "tools": "tools",
     "sandbox": "sandbox",
     "evaluate": "evaluate",
+    "bfcl": "bfcl",
     "bench": "bench",
     "export": "export",
     "data": "data",
