@@ -255,6 +255,7 @@ def pool_settings(recipe: Recipe, found: Json) -> tuple[PoolSettings, EngineSett
         top_p=rollout.top_p,
         logprobs=rollout.logprobs,
         trust_remote_code=model.trust_remote_code,
+        **({} if rollout.engine == "vllm" else {"sampler": rollout.engine}),
     )
     limits = EpisodeLimits(
         max_turns=rollout.max_turns,

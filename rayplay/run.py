@@ -183,7 +183,16 @@ class Run:
             with self.say.stage(f"{stage.name}/{into}", what, len(plans)) as bar:
                 bar.advance(len(plans) - len(missing))
                 self._seal_as_they_come(stage, missing, into, bar, played)
+        self._check_losses(stage, into, len(plans))
         return [played[sample] for sample in sorted(planned, key=_plan_order(plans)) if sample in played]
+
+    def _check_losses(self, stage: Stage, into: str, planned: int) -> None:
+        """Say how many groups were given up; a stage that lost them all must not look like a result."""
+        lost = stage.sealed(Quarantined, f"{into}-quarantined")
+        if len(lost) == planned:
+            raise AlarmError(f"{stage.name}: all {planned} groups were given up: {lost[0].reason}; see the run's logs/")
+        if lost:
+            self.say.line(f"{'':<10} {len(lost)} of {planned} groups were given up, the first because {lost[0].reason}")
 
     def _seal_as_they_come(
         self, stage: Stage, plans: list[GroupPlan], into: str, bar: Bar, played: dict[str, Trajectory]

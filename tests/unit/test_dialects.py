@@ -85,7 +85,9 @@ def test_special_tokens_in_a_result_stay_text(dialect):
 
 def test_no_mutated_completion_raises(dialect):
     rng = random.Random(0)
-    good = f"ok\n<tool_call>\n{json.dumps({'name': 'add', 'arguments': {'a': [1, {'b': None}]}})}\n</tool_call><|im_end|>"
+    good = (
+        f"ok\n<tool_call>\n{json.dumps({'name': 'add', 'arguments': {'a': [1, {'b': None}]}})}\n</tool_call><|im_end|>"
+    )
     pieces = ["<tool_call>", "</tool_call>", "{", "}", '"', "\\", "😀", "<|im_start|>", "[" * 50, "\x00", "1e999"]
     prompt = dialect.render([ASK], [SPEC])
     vocabulary = len(dialect.tokenizer)
@@ -112,7 +114,12 @@ def test_gigantic_and_deep_completions_are_classified(dialect, text):
 
 @pytest.mark.parametrize(
     ("template", "family"),
-    [("[TOOL_CALLS]", "mistral"), ("<|python_tag|>", "llama3_json"), ("<|channel|>", "gpt_oss"), ("<|im_start|>", "chatml")],
+    [
+        ("[TOOL_CALLS]", "mistral"),
+        ("<|python_tag|>", "llama3_json"),
+        ("<|channel|>", "gpt_oss"),
+        ("<|im_start|>", "chatml"),
+    ],
 )
 def test_the_family_is_read_off_the_template(template, family):
     assert family_of(template) == family

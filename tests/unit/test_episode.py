@@ -28,11 +28,20 @@ def play(texts: list[str], use=None, limits=LIMITS, the_task=None):
         return Completion(ids[:room], "length" if len(ids) > room else "stop")
 
     async def echo(tool_call, state):
-        return ToolResult(call_id=tool_call.call_id, name=tool_call.name, status=Status.OK, text=str(tool_call.arguments))
+        return ToolResult(
+            call_id=tool_call.call_id, name=tool_call.name, status=Status.OK, text=str(tool_call.arguments)
+        )
 
     return asyncio.run(
         play_episode(
-            the_task or task(), "g/0", dialect=DIALECT, speak=speak, use=use or echo, limits=limits, policy="base", seed=1
+            the_task or task(),
+            "g/0",
+            dialect=DIALECT,
+            speak=speak,
+            use=use or echo,
+            limits=limits,
+            policy="base",
+            seed=1,
         )
     )
 
@@ -117,7 +126,9 @@ def test_parallel_calls_run_at_once_and_results_keep_call_order():
 def test_a_stateful_toolset_sees_the_state_of_the_call_before():
     async def count(tool_call, state):
         number = json.loads(state)["n"] + 1
-        return ToolResult(call_id=tool_call.call_id, status=Status.OK, text=str(number), state=json.dumps({"n": number}))
+        return ToolResult(
+            call_id=tool_call.call_id, status=Status.OK, text=str(number), state=json.dumps({"n": number})
+        )
 
     start = task(state=json.dumps({"Counter": {"n": 0}}))
     both = call("count", {}).replace("<|im_end|>", "\n") + call("count", {})

@@ -6,7 +6,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 NOUNS = {"records", "recipe", "errors"}
 RULES = {"toolbox", "dialects", "episode", "rewards", "pairs", "metrics", "matching", "statistics"}
-HOMES = {"ray": {"actors"}, "vllm": {"models"}, "trl": {"training", "models"}, "torch": {"training", "models", "actors"}}
+HOMES = {
+    "ray": {"actors"},
+    "vllm": {"models"},
+    "trl": {"training", "models"},
+    "torch": {"training", "models", "actors"},
+}
 
 
 def imports(path: Path) -> set[str]:

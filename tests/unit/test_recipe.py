@@ -27,7 +27,10 @@ def test_every_shipped_recipe_loads_says_what_it_needs_and_survives_a_round_trip
         ({**MODEL, "training": {"lerning_rate": 1}}, "'training.lerning_rate'; did you mean 'learning_rate'"),
         ({**MODEL, "trainning": {}}, "did you mean 'training'"),
         ({**MODEL, "training": {"warm_start": {"demonstration": 3}}}, "did you mean 'demonstrations'"),
-        ({**MODEL, "tools": ["a", {"name": "x", "descripton": ""}]}, "'tools.1.descripton'; did you mean 'description'"),
+        (
+            {**MODEL, "tools": ["a", {"name": "x", "descripton": ""}]},
+            "'tools.1.descripton'; did you mean 'description'",
+        ),
         ({**MODEL, "data": {"sources": [{"source": "templates", "wieght": 1}]}}, "did you mean 'weight'"),
         ({**MODEL, "training": {"learning_rate": "fast"}}, 'training.learning_rate is "fast"'),
         ({**MODEL, "rollout": {"num_workers": 0}}, "rollout.num_workers is 0"),

@@ -1,0 +1,167 @@
+"""Whatever dies, running the same command again ends with the same pairs and every planned group exactly once."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from rayplay.actors.rollout import GroupPlan
+from rayplay.records import Trajectory
+from rayplay.store import FAULT, Stage, read_lines
+from tests.chatml import save_chat_model
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(280)]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("kills")
+    save_chat_model(folder / "model")
+    recipe = {
+        "about": "A scripted policy over a micro model: everything is real but the choice of words.",
+        "seed": 5,
+        "model": {"name": str(folder / "model"), "max_length": 4096},
+        "data": {
+            "sources": [{"source": "templates", "kinds": {"one_call": 1.0}}],
+            "train_tasks": 16,
+            "held_out_tasks": 4,
+        },
+        "tools": ["tools.calculator", "tools.weather"],
+        "rollout": {
+            "engine": "tests.scripted:make_sampler",
+            "tasks_per_round": 16,
+            "samples_per_task": 4,
+            "max_in_flight": 8,
+            "max_new_tokens": 400,
+            "episode_deadline_s": 5,
+        },
+        "pairs": {"min_margin": 0.05},
+        "training": {"method": "dpo", "max_steps": 1, "batch_size": 2, "max_unique_tokens": 20000},
+        "sandbox": {"require": "L1"},
+    }
+    (folder / "recipe.json").write_text(json.dumps(recipe))
+    return folder
+
+
+def start(workspace: Path, name: str, **env: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "rayplay.cli", "train", "recipe.json", "--output-dir", name]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **env}
+    return subprocess.Popen(
+        command, cwd=workspace, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(process: subprocess.Popen, seconds: float = 150) -> tuple[int, str]:
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, _ = process.communicate()
+        pytest.fail(f"not done after {seconds} s: {output[-2000:]}")
+    return process.returncode, output
+
+
+def pairs_hash(run: Path) -> str:
+    return hashlib.sha256((run / "round-001" / "pairs.jsonl").read_bytes()).hexdigest()
+
+
+def assert_every_group_once(run: Path) -> None:
+    planned = {
+        f"{p.group}/{k}" for p in read_lines(run / "round-001/plan.jsonl", GroupPlan) for k in range(len(p.seeds))
+    }
+    sealed = Counter(t.sample_id for t in Stage(run / "round-001").sealed(Trajectory))
+    assert set(sealed) == planned
+    assert set(sealed.values()) == {1}
+
+
+@pytest.fixture(scope="module")
+def unbroken(workspace) -> Path:
+    code, output = finish(start(workspace, "unbroken"))
+    assert code == 0, output[-3000:]
+    assert_every_group_once(workspace / "unbroken")
+    return workspace / "unbroken"
+
+
+def test_an_unbroken_run_pairs_trains_and_reports(unbroken):
+    report = json.loads((unbroken / "report.json").read_text())
+    assert [stage["name"] for stage in report["stages"]] == ["base", "round-001"]
+    assert report["pairs"]["total"] >= 10 and len(report["pairs"]["by_reason"]) >= 3
+    assert (unbroken / "round-001/adapter/adapter_model.safetensors").is_file()
+    assert "<svg" in (unbroken / "report.html").read_text()
+
+
+def test_the_same_command_again_says_that_it_is_complete(workspace, unbroken):
+    code, output = finish(start(workspace, "unbroken"), 60)
+    assert code == 0 and "complete" in output
+
+
+def test_another_recipe_does_not_overwrite_a_run(workspace, unbroken):
+    other = json.loads((workspace / "recipe.json").read_text()) | {"seed": 6}
+    (workspace / "other.json").write_text(json.dumps(other))
+    command = [sys.executable, "-m", "rayplay.cli", "train", "other.json", "--output-dir", "unbroken"]
+    done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2 and "seed: 5 -> 6" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["round-001:shard_1_without_hash", "shard-000.jsonl:staged", "round-001:adapter_staged", "round-001:before_commit"],
+)
+def test_a_driver_killed_at_a_crash_point_goes_on_where_it_was(workspace, unbroken, point):
+    name = point.replace(":", "-")
+    code, output = finish(start(workspace, name, **{FAULT: point}))
+    assert code == -signal.SIGKILL, output[-2000:]  # the fault really fired
+    code, output = finish(start(workspace, name))
+    assert code == 0, output[-3000:]
+    assert_every_group_once(workspace / name)
+    assert pairs_hash(workspace / name) == pairs_hash(unbroken)
+
+
+@pytest.mark.parametrize("kind", ["kill", "stop"])
+def test_a_rollout_worker_that_dies_or_freezes_is_replaced(workspace, unbroken, kind):
+    trigger = workspace / f"{kind}-now"
+    trigger.write_text(kind)
+    code, output = finish(start(workspace, f"worker-{kind}", RAYPLAY_TEST_FAULT=str(trigger)))
+    assert code == 0, output[-3000:]
+    assert Path(f"{trigger}.fired").is_file()
+    assert_every_group_once(workspace / f"worker-{kind}")
+    assert pairs_hash(workspace / f"worker-{kind}") == pairs_hash(unbroken)
+
+
+def test_ctrl_c_ends_everything_within_ten_seconds_and_the_run_resumes(workspace, unbroken):
+    process = start(workspace, "stopped")
+    plan = workspace / "stopped/round-001/plan.jsonl"
+    deadline = time.monotonic() + 100
+    while not plan.is_file() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process, 10)
+    assert code == 130 and "goes on" in output
+    code, output = finish(start(workspace, "stopped"))
+    assert code == 0, output[-3000:]
+    assert pairs_hash(workspace / "stopped") == pairs_hash(unbroken)
+
+
+@pytest.mark.parametrize(
+    "file", ["base/metrics.json", "round-001/pairs.jsonl", "round-001/trajectories/shard-000.jsonl"]
+)
+def test_a_flipped_byte_is_found_and_that_stage_done_again(workspace, unbroken, file):
+    name = "flipped-" + file.replace("/", "-")
+    subprocess.run(["cp", "-r", unbroken, workspace / name], check=True)
+    path = workspace / name / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    code, output = finish(start(workspace, name))
+    assert code == 0, output[-3000:]
+    assert "damaged" in output
+    assert_every_group_once(workspace / name)
+    assert pairs_hash(workspace / name) == pairs_hash(unbroken)
