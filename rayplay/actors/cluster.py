@@ -6,6 +6,7 @@ listens on loopback alone. Its processes are Ray's children of this process: the
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ def open_cluster(
     joined = address or os.environ.get("RAY_ADDRESS")
     os.environ.update({key: os.environ.get(key, value) for key, value in QUIET_ENV.items()})
     logging.getLogger("ray").setLevel(logging.ERROR)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     options = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     try:
         if joined:
@@ -59,6 +61,7 @@ def open_cluster(
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at {joined}" if joined else "a local Ray"
         raise ResourceError(f"cannot reach {where}: {str(error).splitlines()[0]}; check resources.address") from error
+    signal.signal(signal.SIGTERM, on_sigterm)  # ray.init put its own there, which would skip our clean end
     try:
         total = ray.cluster_resources()
         yield Cluster(total.get("CPU", 0), total.get("GPU", 0), len(ray.nodes()), local=not joined)

@@ -107,7 +107,15 @@ def test_another_recipe_does_not_overwrite_a_run(workspace, unbroken):
     other = json.loads((workspace / "recipe.json").read_text()) | {"seed": 6}
     (workspace / "other.json").write_text(json.dumps(other))
     command = [sys.executable, "-m", "rayplay.cli", "train", "other.json", "--output-dir", "unbroken"]
-    done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command,
+        cwd=workspace,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 2 and "seed: 5 -> 6" in done.stderr
 
 
