@@ -19,11 +19,13 @@ from rayplay.evaluation.bfcl import (
     choose_cases,
     keep_verdicts,
     official_run,
+    read_cases,
     read_facts,
     resolve_categories,
 )
 from rayplay.evaluation.bfcl_endpoint import Endpoint
 from rayplay.evaluation.bfcl_settings import BfclSettings
+from rayplay.evaluation.contamination import seen_questions
 from rayplay.evaluation.official import changes, compare, table_of_repeats
 from rayplay.evaluation.subjects import Subject
 from rayplay.evaluation.task_file import read_task_file
@@ -31,7 +33,7 @@ from rayplay.metrics import by_calls, by_kind, by_tool, measure
 from rayplay.models.tokenizers import load_dialect
 from rayplay.opening import check, load_or_make_tasks, load_tools, open_recipe_cluster, pool_settings, start_tool_actors
 from rayplay.recipe import Recipe
-from rayplay.records import Json, Trajectory
+from rayplay.records import Demonstration, Json, Task, Trajectory
 from rayplay.rewards import success
 from rayplay.run import Run
 from rayplay.store import RunFolder, read_lines
@@ -63,6 +65,23 @@ def measure_bfcl(subjects: list[Subject], folder: Path, settings: BfclSettings, 
     if len(subjects) > 1:
         result["bfcl_changes"] = changes(repeats[0], subjects[0].label, subjects[-1].label)
     return result
+
+
+def warn_of_seen_questions(run_folder: Path, folder: Path, result: Json, settings: BfclSettings, say: Say) -> None:
+    """Compare a run's training tasks with the questions asked; what may have been seen goes into `result`."""
+    facts = read_facts(folder / "bfcl")
+    chosen = choose_cases(facts, result["bfcl"], settings.limit, settings.seed)
+    cases = read_cases(folder / "bfcl", chosen)
+    questions = {case["id"]: " ".join(m["content"] for turn in case["turns"] for m in turn) for case in cases}
+    tasks = read_lines(run_folder / "tasks" / "train.jsonl", Task)
+    shown = read_lines(run_folder / "tasks" / "demonstrations.jsonl", Demonstration)
+    texts = [m.content for record in (*tasks, *shown) for m in record.messages if m.role == "user"]
+    result["seen_questions"] = seen_questions(texts, questions)
+    if result["seen_questions"]:
+        some = ", ".join(result["seen_questions"][:6])
+        say.line(
+            f"warning: {len(result['seen_questions'])} questions resemble training tasks ({some}): the gain is in doubt"
+        )
 
 
 def measure_own(

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from rayplay.comparison import measure_bfcl, measure_own
+from rayplay.comparison import measure_bfcl, measure_own, warn_of_seen_questions
 from rayplay.console import Say
 from rayplay.errors import EvaluationError
 from rayplay.evaluation.bfcl_settings import BfclSettings
@@ -43,6 +43,8 @@ def evaluate_models(
     if settings.categories:
         pair = subjects if compare else first_and_last(subjects)
         result |= measure_bfcl(pair, folder, settings, say)
+        if run:
+            warn_of_seen_questions(Path(run), folder, result, settings, say)
         show_bfcl(result["bfcl"], say)
         show_changes(result.get("bfcl_changes", {}), say)
     if "own" not in result and "bfcl" not in result:
