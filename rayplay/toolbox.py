@@ -15,54 +15,17 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
 
 from rayplay.errors import ToolboxError
+from rayplay.marks import MARK, ToolError, is_tool, tool
 from rayplay.records import Json, ToolSpec
+
+__all__ = [
+    "ToolError", "check_arguments", "coerce_arguments", "find_tool", "is_tool", "read_docstring", "spec_of", "tool",
+]  # fmt: skip
 
 MAX_ARGUMENT_BYTES = 200_000
 MAX_ARGUMENT_DEPTH = 24
 
-_MARK = "__rayplay_tool__"
 _ARGS_ENTRY = re.compile(r"^(\w+)\s*(?:\([^)]*\))?:\s*(.*)$")
-
-
-class ToolError(Exception):
-    """Raised by a tool for what the model should be told (bad place name, division by zero); anything else is a crash."""
-
-
-def tool(
-    function: Callable[..., Any] | None = None,
-    *,
-    name: str | None = None,
-    idempotent: bool = True,
-    deadline_s: float = 5.0,
-    memory_mb: int = 512,
-    needs: Iterable[str] = (),
-    pure: bool = False,
-) -> Callable[..., Any]:
-    """Mark a typed function (or a method of a toolset class) as a tool.
-
-    Args:
-        function: The function; its signature and docstring become the schema.
-        name: Name shown to the model, if not the function's own.
-        idempotent: Whether a call may be issued again after a crash of ours.
-        deadline_s: Seconds of wall time that one call may take.
-        memory_mb: Address space of one call, MiB.
-        needs: What the recipe must allow, of "network" and "files".
-        pure: Fixed code over plain data that keeps no state and writes nothing: calls may share a confined child, in
-            turn, which makes them several times cheaper. Never for a tool that runs what the model wrote.
-    """
-
-    def mark(target: Callable[..., Any]) -> Callable[..., Any]:
-        options = {"idempotent": idempotent, "deadline_s": deadline_s, "memory_mb": memory_mb, "needs": tuple(needs)}
-        options["pure"] = pure
-        setattr(target, _MARK, {"name": name or target.__name__, **options})
-        return target
-
-    return mark if function is None else mark(function)
-
-
-def is_tool(value: Any) -> bool:
-    """Whether `value` was marked by `@tool`."""
-    return callable(value) and hasattr(value, _MARK)
 
 
 def spec_of(function: Callable[..., Any], module: str = "", toolset: str = "") -> ToolSpec:
@@ -71,7 +34,7 @@ def spec_of(function: Callable[..., Any], module: str = "", toolset: str = "") -
     Raises:
         ToolboxError: A parameter has no type, no schema, or a kind that JSON arguments cannot fill.
     """
-    options = getattr(function, _MARK)
+    options = getattr(function, MARK)
     summary, described = read_docstring(inspect.getdoc(function) or "")
     if not summary:
         raise ToolboxError(f"tool {options['name']!r} has no docstring; its first line is what the model reads")

@@ -6,6 +6,7 @@ its zygote, and this actor's `call_timeout_s`; the rollout's own time limit is l
 
 import asyncio
 import contextlib
+import logging
 import time
 from bisect import bisect_left
 from collections import Counter
@@ -19,6 +20,11 @@ from rayplay.records import Status, ToolCall, ToolResult, ToolSpec
 from rayplay.sandbox import IsolationReport, Level, Limits, Sandbox, neutralise, require_level, shorten
 from rayplay.toolbox import find_tool
 
+log = logging.getLogger(__name__)
+
+DEFAULT_LIMITS = Limits()
+MARGIN_S = 10.0  # by which this actor outwaits the sandbox, and the rollout should outwait this actor
+PURE_AT_ONCE = 64  # calls of pure tools that go to the sandbox together
 LATENCY_BOUNDS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000)
 
 
@@ -36,13 +42,14 @@ class ToolWorker:
         per_second: Most calls started within a second, by tool.
         special_tokens: Of the model's tokenizer; broken wherever a tool writes them.
         text_chars: Most characters of a result that the model is shown.
+        allow: Of the tools' `needs`, what they may have: "network", "files".
     """
 
     def __init__(
         self,
         modules: Sequence[str],
         require: str = "L2",
-        limits: Limits = Limits(),
+        limits: Limits = DEFAULT_LIMITS,
         search_paths: Sequence[str] = (),
         size: int = 4,
         queue: int = 1024,
@@ -50,19 +57,24 @@ class ToolWorker:
         per_second: dict[str, float] | None = None,
         special_tokens: Sequence[str] = (),
         text_chars: int = 8000,
+        allow: Sequence[str] = (),
     ) -> None:
         self.isolation = require_level(require)
-        level = self.isolation.level if require != Level.L0 else Level.L0
-        self.sandbox = Sandbox(modules, level=level, limits=limits, search_paths=search_paths, size=size)
+        level = self.isolation.level
+        if level is Level.L0:
+            log.warning("TOOLS RUN WITHOUT ISOLATION (level L0): %s", self.isolation.why_not_higher)
+        self.sandbox = Sandbox(modules, level=level, limits=limits, search_paths=search_paths, size=size, allow=allow)
         self.specs = self.sandbox.describe()
         self.threads = ThreadPoolExecutor(max_workers=size, thread_name_prefix="tool-call")
+        self.limits = limits
         self.queue = queue
         self.waiting = 0
         self.gates = {name: asyncio.Semaphore(n) for name, n in (concurrency or {}).items()}
         self.rates = {name: Rate(n) for name, n in (per_second or {}).items()}
         self.special_tokens = tuple(special_tokens)
         self.text_chars = text_chars
-        self.call_timeout_s = limits.queue_s + limits.deadline_s + 10.0
+        self.call_timeout_s = limits.queue_s + limits.deadline_s + MARGIN_S
+        self.pure: list[tuple[ToolSpec, ToolCall, asyncio.Future]] = []
         self.counts: dict[str, Counter] = {}
         self.latency: dict[str, list[int]] = {}
 
@@ -98,13 +110,41 @@ class ToolWorker:
             spec = ToolSpec(name="")  # the sandbox words the refusal
         async with self.gates.get(call.name, contextlib.nullcontext()):
             if rate := self.rates.get(call.name):
-                await asyncio.sleep(rate.reserve(time.monotonic()))
-            job = partial(self.sandbox.run, spec, call, state=state)
-            running = asyncio.get_running_loop().run_in_executor(self.threads, job)
+                if (delay_s := rate.delay_s(time.monotonic())) > self.limits.queue_s:
+                    return failed(call, Status.UNAVAILABLE, f"{call.name} is asked for more often than it may run")
+                rate.reserve(time.monotonic())
+                await asyncio.sleep(delay_s)
             try:
-                return await asyncio.wait_for(running, self.call_timeout_s)
+                return await asyncio.wait_for(self._run(spec, call, state), self.call_timeout_s)
             except TimeoutError:
                 return failed(call, Status.UNAVAILABLE, f"no result within the actor's {self.call_timeout_s:g} s")
+
+    async def _run(self, spec: ToolSpec, call: ToolCall, state: str | None) -> ToolResult:
+        loop = asyncio.get_running_loop()
+        if not spec.pure or spec.toolset:
+            return await loop.run_in_executor(self.threads, partial(self.sandbox.run, spec, call, state=state))
+        # calls that arrive while a batch runs make the next one: nobody waits for a batch to fill
+        answer = loop.create_future()
+        self.pure.append((spec, call, answer))
+        if len(self.pure) == 1:
+            self.pure_task = asyncio.create_task(self._run_pure())  # of nobody's: callers may give up
+        return await answer
+
+    async def _run_pure(self) -> None:
+        try:
+            while self.pure:
+                batch = self.pure[:PURE_AT_ONCE]
+                job = partial(self.sandbox.run_many, [(spec, call) for spec, call, _ in batch])
+                results = await asyncio.get_running_loop().run_in_executor(self.threads, job)
+                del self.pure[: len(batch)]
+                for (_, _, answer), result in zip(batch, results, strict=True):
+                    if not answer.done():
+                        answer.set_result(result)
+        finally:
+            for _, call, answer in self.pure:  # only where the sandbox is being closed
+                if not answer.done():
+                    answer.set_result(failed(call, Status.UNAVAILABLE, "the tool actor is closing"))
+            self.pure.clear()
 
     def metrics(self) -> dict:
         """Per tool: calls, results by status, latency histogram (upper bounds in ms, the last one open)."""
@@ -127,11 +167,13 @@ class Rate:
         self.gap_s = 1.0 / per_second
         self.next_at = 0.0
 
-    def reserve(self, now: float) -> float:
-        """Seconds that this caller must wait."""
-        at = max(now, self.next_at)
-        self.next_at = at + self.gap_s
-        return at - now
+    def delay_s(self, now: float) -> float:
+        """Seconds until the next start that is free."""
+        return max(0.0, self.next_at - now)
+
+    def reserve(self, now: float) -> None:
+        """Take the next start that is free."""
+        self.next_at = max(now, self.next_at) + self.gap_s
 
 
 def failed(call: ToolCall, status: Status, text: str) -> ToolResult:

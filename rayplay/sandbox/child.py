@@ -11,28 +11,32 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+import types
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn, Protocol, Union, get_args, get_origin
 
-from pydantic import TypeAdapter, ValidationError
-
-from rayplay.records import ToolSpec
-from rayplay.toolbox import ToolError, is_tool, spec_of
+from rayplay.marks import MARK, ToolError
+from rayplay.sandbox.loading import Found, home_of, load_tools
 
 RESULT_FD = 3
 MAX_FD = 1 << 20
-PLAIN = (str, int, float, bool, list, dict, Any)
+PLAIN = (str, int, float, bool, list, dict, Any, None, type(None))
+PLAIN_OF = (list, dict, Union, types.UnionType)
+
+
+class Adapter(Protocol):
+    """Turns a JSON value into what a parameter's type asks for."""
+
+    def validate_python(self, value: Any) -> Any:
+        """The value of that type; ValueError where there is none."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One tool: its function, its toolset class if any, and how to turn JSON into its parameter types."""
+    """One tool, and adapters of those parameters whose types are more than JSON."""
 
-    function: Callable[..., Any]
-    toolset: type | None
-    adapters: dict[str, TypeAdapter]
+    found: Found
+    adapters: dict[str, Adapter]
 
 
 @dataclass
@@ -40,47 +44,40 @@ class Table:
     """All tools of the modules, by name; and the files of these modules, which tools may read."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
-    specs: list[ToolSpec] = field(default_factory=list)
     read_paths: list[str] = field(default_factory=list)
-
-    def add(self, function: Callable[..., Any], module: str, toolset: type | None = None) -> None:
-        """Describe and remember one tool; the first of a name wins."""
-        spec = spec_of(function, module, toolset.__name__ if toolset else "")
-        if spec.name in self.entries:
-            return
-        hints = inspect.get_annotations(function, eval_str=True)
-        needing = {k: TypeAdapter(h) for k, h in hints.items() if h not in PLAIN and k != "return"}
-        self.entries[spec.name] = Entry(function, toolset, needing)
-        self.specs.append(spec)
 
 
 def load_table(modules: list[str]) -> Table:
-    """Import the modules and find their tools and toolsets.
+    """Import the modules; the first tool of a name counts.
 
     Raises:
         Exception: Whatever importing a module raises.
     """
     table = Table()
-    for name in modules:
-        module = importlib.import_module(name)
-        table.read_paths.append(home_of(name))
-        for value in vars(module).values():
-            if getattr(value, "__module__", "") != name:
-                continue
-            if inspect.isclass(value):
-                for member in vars(value).values():
-                    if is_tool(member):
-                        table.add(member, name, value)
-            elif is_tool(value):
-                table.add(value, name)
+    for found in load_tools(modules):
+        name = getattr(found.function, MARK)["name"]
+        table.entries.setdefault(name, Entry(found, adapters_of(found)))
+    table.read_paths = [home_of(name) for name in modules]
     return table
 
 
-def home_of(module: str) -> str:
-    """The folder of a module's top package, or the file of a lone module: what its tools may read."""
-    top = sys.modules[module.partition(".")[0]]
-    locations = list(getattr(top, "__path__", []))
-    return locations[0] if locations else str(Path(top.__file__ or "").resolve())
+def adapters_of(found: Found) -> dict[str, Adapter]:
+    """Adapters of the parameters that are enums, dataclasses, dates and the like."""
+    hints = inspect.get_annotations(found.function, eval_str=True)
+    needing = {name: hint for name, hint in hints.items() if name != "return" and not is_plain(hint)}
+    if not needing:
+        return {}
+    # pydantic makes every fork of this process dearer: only for tools that need it
+    make = importlib.import_module("pydantic").TypeAdapter
+    return {name: make(hint) for name, hint in needing.items()}
+
+
+def is_plain(hint: Any) -> bool:
+    """Whether JSON values that fit the schema are already values of this type."""
+    origin = get_origin(hint)
+    if origin is None:
+        return any(hint is plain for plain in PLAIN)
+    return origin is Literal or (origin in PLAIN_OF and all(map(is_plain, get_args(hint))))
 
 
 def run_child(
@@ -129,7 +126,7 @@ def run_calls(table: Table, tools: list[str], blobs: list[bytes]) -> None:
 
 def fingerprint(entry: Entry) -> tuple[Any, ...]:
     """What a pure call must leave as it was: builtins, the tool's module, loaded modules, the folder, its files."""
-    spaces = (vars(builtins), entry.function.__globals__, sys.modules)
+    spaces = (vars(builtins), entry.found.function.__globals__, sys.modules)
     return (*((len(space), hash(tuple(map(id, space.values())))) for space in spaces), os.getcwd(), os.listdir("."))
 
 
@@ -140,14 +137,15 @@ def call_tool(entry: Entry, encoded: bytes, old_state: bytes) -> tuple[bytes, by
         for key, adapter in entry.adapters.items():
             if key in arguments:
                 arguments[key] = adapter.validate_python(arguments[key])
-    except (ValidationError, RecursionError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         return b"A", b"", str(error)[:500].encode(errors="backslashreplace")
     try:
-        if entry.toolset is None:
-            value, state = entry.function(**arguments), b""
+        function, toolset_class = entry.found.function, entry.found.toolset
+        if toolset_class is None:
+            value, state = function(**arguments), b""
         else:
-            toolset = restore(entry.toolset, old_state)
-            value = entry.function(toolset, **arguments)
+            toolset = restore(toolset_class, old_state)
+            value = function(toolset, **arguments)
             state = preserve(toolset)
         text = value if isinstance(value, str) else "" if value is None else json.dumps(value, default=str)
         return b"R", state, text.encode(errors="backslashreplace")

@@ -69,7 +69,7 @@ class Launch:
     uid: int
 
 
-def prepare(setup: Setup, slot: int) -> Launch:
+def prepare(setup: Setup, slot: int, program: str = "rayplay.sandbox.zygote") -> Launch:
     """Make the folder of a zygote and say how to start it; `slot` gives concurrent zygotes different uids.
 
     Raises:
@@ -84,7 +84,7 @@ def prepare(setup: Setup, slot: int) -> Launch:
         folder.chmod(0o711)  # children of another uid reach their scratch by its name
         (folder / "scratch").mkdir()
         scratch = str(folder / "scratch")
-    python = (sys.executable, "-I", "-B", "-m", "rayplay.sandbox.zygote")
+    python = (sys.executable, "-I", "-B", "-m", program)
     environment = {**ENVIRONMENT, "HOME": scratch, "TMPDIR": scratch}
     return Launch((*wrapper, *python), environment, folder, scratch, UID_FIRST + slot % UID_COUNT)
 

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from rayplay.errors import SandboxError
@@ -15,7 +15,7 @@ from rayplay.sandbox import probe
 from rayplay.sandbox.launch import Setup
 from rayplay.sandbox.levels import Level, Limits
 from rayplay.sandbox.verdict import Outcome, encode_arguments, read_batch, read_reply, refuse, result_of
-from rayplay.sandbox.warm import Reply, Zygote, ZygoteGoneError
+from rayplay.sandbox.warm import Reply, Zygote, ZygoteGoneError, describe
 
 RECYCLE_AFTER = 1000
 RENEW_AT = 0.9  # of RECYCLE_AFTER: when a successor is started, so that nobody waits for it
@@ -61,10 +61,15 @@ class Sandbox:
         self._size = size
         self._threads = ThreadPoolExecutor(max_workers=size + 1, thread_name_prefix="sandbox")
         self._closed = False
-        first = self._take(frozenset())
-        self.uid = first.uid
-        self._specs = {spec.name: spec for spec in first.specs}
-        self._give_back(first, frozenset())
+        self._free[frozenset()] = []
+        warming = self._threads.submit(self._take, frozenset())
+        try:
+            self._specs = {spec.name: spec for spec in describe(self._setup)}
+        finally:
+            wait([warming])
+            if warming.exception() is None:
+                self._give_back(warming.result(), frozenset())
+        warming.result()
 
     def describe(self) -> tuple[ToolSpec, ...]:
         """The tools of the modules, as read in the zygote: nothing of theirs is imported here."""

@@ -118,9 +118,9 @@ def try_level(level: Level) -> tuple[dict[str, str], int]:
                     "read_outside": run("read_outside", path=str(secret)),
                     "write_outside": run("write_outside", path=str(open_folder)),
                     "other_processes": run("other_processes", pid=os.getpid()),
-                    "namespaces": shared_namespaces(run.zygote.namespaces),
+                    "namespaces": shared_namespaces(run.zygote.introduction["namespaces"]),
                     "minimal_root": "the zygote sees this machine's files"
-                    if run.zygote.root == root_identity()
+                    if run.zygote.introduction["root"] == root_identity()
                     else "",
                 }
             return found, run.zygote.uid

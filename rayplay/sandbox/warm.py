@@ -40,6 +40,17 @@ class Reply:
     result: bytes
 
 
+def describe(setup: Setup) -> tuple[ToolSpec, ...]:
+    """The tools of the modules, read in a process like a zygote and never imported here.
+
+    Raises:
+        SandboxError: The process cannot start.
+        ToolboxError: A module cannot be loaded, or one of its tools has no schema.
+    """
+    with Zygote(setup, 0, "rayplay.sandbox.describe") as process:
+        return tuple(ToolSpec.model_validate(spec) for spec in process.introduction["specs"])
+
+
 class ZygoteGoneError(Exception):
     """The zygote died or stopped answering in the middle of a call."""
 
@@ -47,23 +58,30 @@ class ZygoteGoneError(Exception):
 class Zygote:
     """A running zygote. Not thread-safe: one call at a time."""
 
-    def __init__(self, setup: Setup, slot: int) -> None:
+    def __init__(self, setup: Setup, slot: int, program: str = "rayplay.sandbox.zygote") -> None:
         self.calls = 0
         self.renewed = False  # whether a successor has been ordered
         self.process: subprocess.Popen | None = None
-        self.launch = prepare(setup, slot)
+        self.launch = prepare(setup, slot, program)
         self.folder_id = scratch.identity(self.launch.folder) if self.launch.folder else None
         self.complaints = tempfile.TemporaryFile()  # noqa: SIM115
         try:
             self.sock, self.process = _starter.submit(start, self.launch, self.complaints).result(START_S)
-            introduction = self._greet(setup)
-            self.specs = tuple(ToolSpec.model_validate(s) for s in introduction["specs"])
-            self.uid: int = introduction["uid"]
-            self.namespaces: dict[str, str] = introduction["namespaces"]
-            self.root: list[int] = introduction["root"]
+            self.introduction = self._greet(setup)
         except BaseException:
             self.close()
             raise
+
+    def __enter__(self) -> "Zygote":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def uid(self) -> int:
+        """The user that calls run as."""
+        return self.introduction["uid"]
 
     def _greet(self, setup: Setup) -> dict:
         limits, networked = setup.limits, "network" in setup.grants

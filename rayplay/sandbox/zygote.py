@@ -18,8 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rayplay import marks
 from rayplay.sandbox import confine, passage, scratch
 from rayplay.sandbox.child import Table, load_table, run_child
+from rayplay.sandbox.loading import failure
 from rayplay.sandbox.wire import receive_frame, send_frame
 
 SWEEP_FILES_MAX = 300  # more are left to the parent, which has no deadline to keep
@@ -59,9 +61,8 @@ class Zygote:
         )
 
     def introduction(self) -> dict[str, Any]:
-        """What the parent wants to know first: the tools, and where this process lives."""
+        """What the parent wants to know first: where this process lives."""
         return {
-            "specs": [spec.model_dump(mode="json") for spec in self.table.specs],
             "uid": self.confinement.uid if self.confinement.uid >= 0 else os.getuid(),
             "namespaces": {
                 name: str(Path(f"/proc/self/ns/{name}").readlink()) for name in ("pid", "net", "ipc", "mnt")
@@ -223,6 +224,19 @@ def reap_strays() -> None:
             time.sleep(0.001)
 
 
+def load_lean_table(modules: list[str]) -> Table:
+    """The tools, with `rayplay.toolbox` standing for its light half while they are imported.
+
+    That halves what a fork costs. A module that wants more of the toolbox gets the whole.
+    """
+    sys.modules["rayplay.toolbox"] = marks
+    try:
+        return load_table(modules)
+    except ImportError:
+        del sys.modules["rayplay.toolbox"]
+        return load_table(modules)
+
+
 def main() -> None:
     """Serve on the socket whose descriptor is the only argument."""
     sock = socket.socket(fileno=int(sys.argv[1]))
@@ -233,10 +247,9 @@ def main() -> None:
     config, _ = receive_frame(sock)
     sys.path[:0] = config["search_paths"]
     try:
-        table = load_table(config["modules"])
-        zygote = Zygote(sock, config, table)
+        zygote = Zygote(sock, config, load_lean_table(config["modules"]))
     except Exception as error:  # the user's modules may raise anything; it is told, not survived
-        send_frame(sock, {"failed": f"{type(error).__name__}: {error}"[:2000]})
+        send_frame(sock, {"failed": failure(error)})
         return
     read_end, write_end = os.pipe()  # printing must never reach whatever the caller's terminal is
     os.dup2(write_end, 1)

@@ -46,7 +46,7 @@ def misbehave(how: str) -> str:
         global COUNTER
         COUNTER = [*COUNTER, 1]
     if how == "leave":
-        open("left", "w").close()  # noqa: SIM115
+        open("left", "w").close()
     return f"{how} {len(COUNTER)} {os.listdir('.')}"
 
 

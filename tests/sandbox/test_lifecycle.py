@@ -1,0 +1,174 @@
+"""What happens when the sandbox's own processes are killed, stopped, worn out or abandoned."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from rayplay.records import Status, ToolCall
+from rayplay.sandbox import Level, Limits, Sandbox
+from rayplay.sandbox.trial import processes_of
+from tests.sandbox.conftest import HERE, Caller
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(180)]
+
+
+def opened(level: Level, **options) -> Sandbox:
+    return Sandbox(("sample_tools",), level=level, search_paths=(HERE,), **{"size": 1, **options})
+
+
+def during(action, delay_s: float = 0.6) -> threading.Thread:
+    """Do something a little later."""
+    thread = threading.Timer(delay_s, action)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_call_is_issued_again_where_that_does_no_harm(level: Level, number: int):
+    with opened(level) as sandbox:
+        victim = sandbox.idle()[0].process.pid
+        acting = during(lambda: os.kill(victim, number))
+        result = Caller(sandbox)("wait", seconds=1.5)
+        acting.join()
+        assert result.status is Status.OK
+        assert result.text == "waited"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_call_that_must_not_happen_twice_is_unavailable(level: Level, number: int):
+    with opened(level) as sandbox:
+        victim = sandbox.idle()[0].process.pid
+        acting = during(lambda: os.kill(victim, number))
+        result = Caller(sandbox)("pay", seconds=1.5)
+        acting.join()
+        assert result.status is Status.UNAVAILABLE
+        assert Caller(sandbox)("double", x=1).text == "2"
+
+
+def test_zygotes_are_replaced_after_so_many_calls(level: Level):
+    with opened(level, recycle_after=10) as sandbox:
+        seen = set()
+        for _ in range(35):
+            assert Caller(sandbox)("double", x=4).text == "8"
+            seen |= {zygote.process.pid for zygote in sandbox.idle() if zygote.process}
+        assert len(seen) >= 3
+
+
+def test_closing_ends_everything_and_leaves_no_folder(level: Level):
+    sandbox = opened(level)
+    zygote = sandbox.idle()[0]
+    folder, pid, uid = zygote.launch.folder, zygote.process.pid, zygote.uid
+    during(sandbox.close, 0.5)
+    result = Caller(sandbox)("wait", seconds=60)
+    assert result.status in (Status.UNAVAILABLE, Status.TIMEOUT)
+    assert not Path(f"/proc/{pid}").exists()
+    assert folder is None or not folder.exists()
+    assert uid == os.getuid() or eventually(lambda: not processes_of({uid}))
+
+
+OWNER = """
+import sys, threading
+sys.path.insert(0, {root!r})
+from rayplay.sandbox import Level, Sandbox
+from rayplay.records import ToolCall
+sandbox = Sandbox(("sample_tools",), level=Level({level!r}), search_paths=({here!r},), size=2)
+spec = next(s for s in sandbox.describe() if s.name == "python")
+zygote = sandbox.idle()[0]
+code = "open('left', 'w').write('x')" + chr(10) + "while True: pass"
+call = ToolCall(call_id="1", name="python", arguments=dict(code=code))
+threading.Thread(target=sandbox.run, args=(spec, call)).start()
+import time; time.sleep(0.5)
+print(zygote.process.pid, zygote.uid, zygote.launch.folder, flush=True)
+"""
+
+
+def test_killing_the_owner_in_mid_call_leaves_nothing(level: Level):
+    code = OWNER.format(root=str(Path(HERE).parents[1]), level=level.value, here=HERE)
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    pid, uid, folder = owner.stdout.readline().split()
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    assert eventually(lambda: not alive(int(pid)))
+    assert int(uid) == os.getuid() or eventually(lambda: not processes_of({int(uid)}))
+    assert folder == "None" or eventually(lambda: not Path(folder).exists())
+
+
+def test_hostile_calls_among_good_ones_harm_none_of_them(level: Level):
+    hostile = ["while True: pass", "import os; os._exit(1)", "while True: print('x' * 999)", "a = [0] * 10**10",
+               "import ctypes; ctypes.string_at(0)", "import os; os.kill(os.getppid(), 9)"]  # fmt: skip
+    limits = Limits(deadline_s=10, queue_s=120, output_bytes=4096)
+    with opened(level, size=2, limits=limits) as sandbox:
+        specs = {spec.name: spec for spec in sandbox.describe()}
+        calls = [("python", {"code": f"result = {n} * 2"}) for n in range(240)]
+        spots = random.Random(0).sample(range(240), 24)
+        for n in spots:
+            calls[n] = ("python", {"code": hostile[n % len(hostile)]})
+
+        def run(numbers: range) -> None:
+            for n in numbers:
+                name, arguments = calls[n]
+                call = ToolCall(call_id=str(n), name=name, arguments=arguments)
+                results[n] = sandbox.run(specs[name], call, deadline_s=1.0 if n in spots else None)
+
+        results: dict = {}
+        threads = [threading.Thread(target=run, args=(range(k, 240, 3),)) for k in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for n, result in results.items():
+        assert result.call_id == str(n)
+        assert n in spots or (result.status is Status.OK and result.text == str(n * 2)), result
+        assert n not in spots or result.status is not Status.OK
+    assert len(results) == 240
+
+
+def test_memory_and_descriptors_stay_flat(level: Level):
+    with opened(level, recycle_after=100_000) as sandbox:
+        call = Caller(sandbox)
+        zygote = sandbox.idle()[0]
+
+        def mixed(rounds: int) -> None:
+            for n in range(rounds):
+                assert call("double", x=n).text == str(2 * n)
+                assert call("refuse", reason="no").status is Status.TOOL_ERROR
+                assert call("python", code="import os; os._exit(0)").status is Status.CRASHED or True
+                assert call("double", x="no").status is Status.BAD_ARGUMENTS
+
+        mixed(20)
+        before = (len(os.listdir("/proc/self/fd")), resident(os.getpid()))
+        mixed(60)
+        after = (len(os.listdir("/proc/self/fd")), resident(os.getpid()))
+        assert after[0] <= before[0]
+        assert after[1] <= before[1] + 8 * 1024
+        assert zygote.calls
+
+
+def resident(pid: int) -> int:
+    """Resident memory of a process, KiB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def eventually(holds) -> bool:
+    """Whether something comes true within 20 s."""
+    for _ in range(200):
+        if holds():
+            return True
+        time.sleep(0.1)
+    return False
