@@ -1,6 +1,8 @@
 """`rayplay data inspect | convert | show`: what a data set holds, as counts, as chat lines, as transcripts."""
 
+import importlib
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +13,7 @@ from rich.table import Table
 from rayplay.data.census import Census
 from rayplay.data.sources import Opened, open_source, read_opened
 from rayplay.data.transcript import transcript
-from rayplay.data.writing import write_lines
+from rayplay.data.writing import write_lines, write_texts
 
 data_app = typer.Typer(no_args_is_help=True, help="Inspect, convert and show tool-use data sets.")
 
@@ -65,6 +67,7 @@ def convert(
     option: OptionsOption = None,
     max_rows: MaxRows = None,
     seed: SeedOption = 0,
+    use_ray: Annotated[bool, typer.Option("--ray", help="Judge rows on all cores or nodes of a Ray cluster.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
     """Write chat lines: OpenAI-style messages and tools, with source, id, licence and origin of each row.
@@ -78,7 +81,11 @@ def convert(
     opened = open_source(path, format, _options(option), seed)
     census = Census.of(opened)
     kind = opened.source.gives if what == "auto" else what
-    written = write_lines(out, (census.counted(o) for o in read_opened(opened, max_rows)), kind)
+    if use_ray:
+        pipeline = importlib.import_module("rayplay.actors.data")  # Ray takes seconds to import: only where asked for
+        written = write_texts(out, islice(pipeline.judged_lines(opened, kind, census), max_rows))
+    else:
+        written = write_lines(out, (census.counted(o) for o in read_opened(opened, max_rows)), kind)
     census.require_usable(path)
     summary = {**census.summary(), "out": str(out), "what": kind, "written": written}
     print(json.dumps(summary, ensure_ascii=False) if as_json else f"{out}: {written} {kind} of {census.usable} rows")

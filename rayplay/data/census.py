@@ -1,13 +1,56 @@
 """Outcomes -> counts: what a source holds, what was rejected and why, with the first example of each reason."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from rayplay.data.normal import REASONS
 from rayplay.data.source import Usable
 from rayplay.data.sources import Opened, Outcome
 from rayplay.errors import DataError
-from rayplay.records import Demonstration, Json, Message
+from rayplay.records import Json, Message
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What one usable row holds; small, so that it can travel instead of the row.
+
+    Attributes:
+        turns: Assistant messages of demonstrations (of chosen sides, where a row has preferences alone).
+        parallel_calls: Assistant messages with more than one call.
+    """
+
+    tools: tuple[str, ...] = ()
+    calls: int = 0
+    turns: int = 0
+    parallel_calls: int = 0
+    demonstrations: int = 0
+    tasks: int = 0
+    preferences: int = 0
+    simulated: int = 0
+    repairs: tuple[str, ...] = ()
+    licence: str = ""
+
+    @classmethod
+    def of(cls, usable: Usable) -> "Tally":
+        """Count one row."""
+        conversations = [d.messages for d in usable.demonstrations] or [p.chosen for p in usable.preferences]
+        spoken = [m for messages in conversations for m in messages if m.role == "assistant"]
+        records = (*usable.demonstrations, *usable.tasks, *usable.preferences)
+        return cls(
+            tools=tuple({tool.name: None for record in records for tool in record.tools}),
+            calls=sum(len(m.tool_calls) for m in spoken),
+            turns=len(spoken),
+            parallel_calls=sum(_is_parallel(m) for m in spoken),
+            demonstrations=len(usable.demonstrations),
+            tasks=len(usable.tasks),
+            preferences=len(usable.preferences),
+            simulated=sum(d.simulated for d in usable.demonstrations),
+            repairs=usable.repairs,
+            licence=next((r.licence for r in records if r.licence), ""),
+        )
+
+
+_SUMS = ("calls", "turns", "parallel_calls", "demonstrations", "tasks", "preferences", "simulated")
 
 
 @dataclass
@@ -16,8 +59,7 @@ class Census:
 
     Attributes:
         tools: Names of all tools defined (the library's, where a source has one).
-        turns: Assistant messages of demonstrations.
-        parallel_calls: Assistant messages with more than one call.
+        sums: Of the numbers of all tallies.
         first: The first row of each reason, as `file:line: detail`.
     """
 
@@ -28,13 +70,7 @@ class Census:
     rejected: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
     tools: set[str] = field(default_factory=set)
-    calls: int = 0
-    turns: int = 0
-    parallel_calls: int = 0
-    demonstrations: int = 0
-    tasks: int = 0
-    preferences: int = 0
-    simulated: int = 0
+    sums: Counter[str] = field(default_factory=Counter)
     repaired: Counter[str] = field(default_factory=Counter)
 
     @classmethod
@@ -46,19 +82,31 @@ class Census:
 
     def count(self, outcome: Outcome) -> None:
         """Add one row."""
-        self.rows += 1
         if outcome.usable is not None:
-            self.usable += 1
-            self._count_usable(outcome.usable)
+            self.count_usable(Tally.of(outcome.usable))
         elif outcome.rejected is not None:
-            reason = outcome.rejected.reason
-            self.rejected[reason] += 1
-            self.first.setdefault(reason, f"{outcome.row.where}: {outcome.rejected.detail or REASONS[reason]}")
+            self.count_rejected(outcome.rejected.reason, outcome.rejected.detail, outcome.row.where)
 
     def counted(self, outcome: Outcome) -> Outcome:
         """Add one row and hand it on."""
         self.count(outcome)
         return outcome
+
+    def count_usable(self, tally: Tally) -> None:
+        """Add a usable row by its tally."""
+        self.rows += 1
+        self.usable += 1
+        self.tools.update(tally.tools)
+        self.repaired.update(tally.repairs)
+        numbers = asdict(tally)
+        self.sums.update({name: numbers[name] for name in _SUMS})
+        self.licence = self.licence or tally.licence
+
+    def count_rejected(self, reason: str, detail: str, where: str) -> None:
+        """Add a rejected row."""
+        self.rows += 1
+        self.rejected[reason] += 1
+        self.first.setdefault(reason, f"{where}: {detail or REASONS[reason]}")
 
     def require_usable(self, path: str) -> None:
         """Raise DataError where not one row is usable."""
@@ -78,40 +126,13 @@ class Census:
             "usable": self.usable,
             "rejected": dict(self.rejected.most_common()),
             "tools": len(self.tools),
-            "calls": self.calls,
-            "turns": self.turns,
-            "parallel_calls": self.parallel_calls,
+            **{name: self.sums[name] for name in _SUMS[:3]},
             "licence": self.licence or "unstated",
-            "demonstrations": self.demonstrations,
-            "tasks": self.tasks,
-            "preferences": self.preferences,
-            "simulated": self.simulated,
+            **{name: self.sums[name] for name in _SUMS[3:]},
             "repaired": dict(self.repaired),
             "first_rejected": self.first,
         }
 
-    def _count_usable(self, usable: Usable) -> None:
-        self.demonstrations += len(usable.demonstrations)
-        self.tasks += len(usable.tasks)
-        self.repaired.update(usable.repairs)
-        self.preferences += len(usable.preferences)
-        for record in (*usable.demonstrations, *usable.tasks, *usable.preferences):
-            self.tools.update(tool.name for tool in record.tools)
-        for demonstration in usable.demonstrations:
-            self._count_messages(demonstration.messages)
-            self.simulated += demonstration.simulated
-        if not usable.demonstrations:
-            for preference in usable.preferences:
-                self._count_messages(preference.chosen)
-        if not self.licence:
-            self.licence = _licence(usable.demonstrations)
 
-    def _count_messages(self, messages: tuple[Message, ...]) -> None:
-        for message in messages:
-            self.turns += message.role == "assistant"
-            self.calls += len(message.tool_calls)
-            self.parallel_calls += len(message.tool_calls) > 1
-
-
-def _licence(demonstrations: tuple[Demonstration, ...]) -> str:
-    return next((d.licence for d in demonstrations if d.licence), "")
+def _is_parallel(message: Message) -> bool:
+    return len(message.tool_calls) > 1

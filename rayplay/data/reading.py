@@ -48,6 +48,11 @@ class RawRow:
         return f"{self.file}:{self.line}"
 
 
+def is_data_name(name: str) -> bool:
+    """Whether a file of that name may hold rows."""
+    return name.lower().endswith(_ENDINGS)
+
+
 def data_files(path: Path) -> list[Path]:
     """All files of a folder (at any depth) that may hold rows, in a fixed order; the file itself for a file.
 
@@ -58,7 +63,7 @@ def data_files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise DataError(f"{path}: no such file or folder; give a path, or a hub id like 'owner/name'")
-    found = sorted(f for f in path.rglob("*") if f.is_file() and f.name.lower().endswith(_ENDINGS))
+    found = sorted(f for f in path.rglob("*") if f.is_file() and is_data_name(f.name))
     if not found:
         raise DataError(f"{path}: no data file in it; looked for {', '.join(_ENDINGS)}")
     return found

@@ -30,7 +30,7 @@ from rayplay.data import (
     xlam,
 )
 from rayplay.data.normal import Rejected
-from rayplay.data.reading import RawRow, data_files, rows_of, whole_file
+from rayplay.data.reading import RawRow, data_files, is_data_name, rows_of, whole_file
 from rayplay.data.source import Context, Source, Usable
 from rayplay.errors import DataError
 from rayplay.records import Json
@@ -102,7 +102,7 @@ def open_source(path: str | Path, name: str | None = None, options: Json | None 
         DataError: No such path, format, or no row of a known format.
     """
     place = Path(path)
-    if not place.exists() and _HUB_ID.fullmatch(str(path)):
+    if not place.exists() and _HUB_ID.fullmatch(str(path)) and not is_data_name(place.name):
         place = importlib.import_module("rayplay.data.hub").fetch(str(path))
     among = candidates(name)
     files = data_files(place)

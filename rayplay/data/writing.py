@@ -31,13 +31,18 @@ def write_records(path: Path, records: Iterable[Demonstration | Task | Preferenc
     Raises:
         DataError: The file cannot be written.
     """
+    return write_texts(path, (json.dumps(line_of(record), ensure_ascii=False) for record in records))
+
+
+def write_texts(path: Path, lines: Iterable[str]) -> int:
+    """`write_records` for lines that are text already."""
     partial = path.with_name(path.name + ".partial")
     count = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _open(partial, path.suffix == ".gz") as out:
-            for record in records:
-                out.write(json.dumps(line_of(record), ensure_ascii=False) + "\n")
+            for line in lines:
+                out.write(line + "\n")
                 count += 1
         os.replace(partial, path)
     except OSError as error:
