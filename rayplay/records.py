@@ -244,12 +244,16 @@ class Pair(Record):
 
 
 class Row(Record):
-    """Training tokens of one conversation; `mask` is 1 where the token carries loss. `label` is for KTO."""
+    """Training tokens of one conversation; `mask` is 1 where the token carries loss.
+
+    `label` is for KTO: desirable or not. `advantage` is for GRPO: reward relative to the group's other samples.
+    """
 
     row_id: str
     token_ids: tuple[int, ...]
     mask: tuple[int, ...]
     label: bool | None = None
+    advantage: float | None = None
 
 
 class Adapter(Record):

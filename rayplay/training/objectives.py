@@ -5,6 +5,7 @@ from and, for DPO, which tokens carry loss; every loss is TRL's own. Your own ob
 `OBJECTIVES["mine"] = Objective(columns, config, trainer)` with a trainer that takes `PlannedSteps` as a base.
 """
 
+import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,7 +16,13 @@ from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrai
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 
-from rayplay.training.rows import dpo_columns, kto_columns, labelled_rows, sft_columns
+from rayplay.errors import RecipeError
+from rayplay.training.rows import (
+    dpo_columns,
+    kto_columns,
+    labelled_rows,
+    sft_columns,
+)
 from rayplay.training.settings import TrainSettings
 from rayplay.training.tree import Sharing, share_prefixes
 
@@ -122,3 +129,20 @@ OBJECTIVES: dict[str, Objective] = {
     ),
 }
 OBJECTIVES["teacher_mode"] = OBJECTIVES["sft"]
+# TRL's GRPO trainer imports vLLM where it is installed, which costs ten seconds: looked up only when asked for.
+ELSEWHERE = {"grpo": "rayplay.training.grpo:GRPO"}
+
+
+def find_objective(method: str) -> Objective:
+    """The objective of that name.
+
+    Raises:
+        RecipeError: There is none.
+    """
+    if method in ELSEWHERE:
+        module, _, name = ELSEWHERE[method].partition(":")
+        return getattr(importlib.import_module(module), name)
+    if method not in OBJECTIVES:
+        known = ", ".join(sorted({*OBJECTIVES, *ELSEWHERE}))
+        raise RecipeError(f"training.method {method!r} has no objective; known: {known}")
+    return OBJECTIVES[method]

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from rayplay.errors import RecipeError
 from rayplay.models.device import choose_dtype
 from rayplay.records import Json, Pair, Row
-from rayplay.training.objectives import OBJECTIVES
+from rayplay.training.objectives import find_objective
 from rayplay.training.rows import usable_rows
 from rayplay.training.schedule import plan_steps
 from rayplay.training.settings import TrainSettings
@@ -53,7 +53,7 @@ def run_phase(
     Args:
         model_dir: Folder of the base model.
         rows: Rows for sft, Pairs for dpo, either for kto; what cannot be trained on is reported in the result.
-        method: A row of OBJECTIVES.
+        method: A row of the table in objectives.py.
         settings: The phase's settings.
         work_dir: Where checkpoints and the trained weights go.
         start_dir: Adapter (or full weights) of the policy before this phase; DPO's reference is that policy.
@@ -65,10 +65,8 @@ def run_phase(
         RecipeError: Unknown method, or prefix sharing would not be exact.
         AlarmError: Training can no longer teach anything (loss is not a number).
     """
-    if method not in OBJECTIVES:
-        raise RecipeError(f"training.method {method!r} has no objective; known: {', '.join(sorted(OBJECTIVES))}")
     started = time.monotonic()
-    usable = usable_rows(OBJECTIVES[method].rows(rows), settings.max_length)
+    usable = usable_rows(find_objective(method).rows(rows), settings.max_length)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     steps = plan_steps(
         len(usable.kept), settings.batch_size, settings.num_epochs, settings.max_steps, settings.seed, world
@@ -104,7 +102,7 @@ def build_trainer(
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Any:
     """The TRL trainer of one phase, ready to `train()`."""
-    objective = OBJECTIVES[method]
+    objective = find_objective(method)
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
     model, lora = load_policy(model_dir, settings, start_dir)
     reason = why_not_exact(model.config, settings.lora.dropout if settings.use_lora else 0.0)

@@ -51,6 +51,9 @@ def make_pairs(count=4, seed=0):
 
 
 def rows_for(method):
+    if method == "grpo":
+        rows = labelled_rows(make_pairs())
+        return [row.model_copy(update={"advantage": 1.0 if row.label else -1.0}) for row in rows]
     if method == "kto":
         return labelled_rows(make_pairs())
     if method == "dpo":
@@ -95,6 +98,7 @@ def loss_and_gradients(trainer):
         ("dpo", {"loss_type": ("sigmoid", "sft"), "loss_weights": (1.0, 0.1)}),
         ("dpo", {"loss_type": ("ipo", "apo_zero")}),
         ("kto", {}),
+        ("grpo", {}),
     ],
 )
 def test_loss_and_gradients_are_those_of_padded_rows(model_dir, tmp_path, method, changes):

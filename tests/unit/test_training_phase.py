@@ -10,8 +10,9 @@ from transformers import AutoModelForCausalLM
 
 from rayplay.errors import AlarmError, DataError, RecipeError, ResourceError
 from rayplay.recipe import Lora
+from rayplay.records import Message, StopReason, Task, Trajectory
 from rayplay.training.phase import run_phase
-from rayplay.training.rows import usable_rows
+from rayplay.training.rows import advantage_rows, usable_rows
 from rayplay.training.schedule import plan_steps
 from rayplay.training.settings import TrainSettings
 from tests.micro import save_micro_model
@@ -77,13 +78,33 @@ def test_a_mask_of_the_wrong_length_is_an_error():
         usable_rows([make_pairs(1)[0].model_copy(update={"chosen_mask": (1, 1)})], max_length=99)
 
 
-@pytest.mark.parametrize("method", ["sft", "dpo", "kto"])
+@pytest.mark.parametrize("method", ["sft", "dpo", "kto", "grpo"])
 def test_an_objective_trains_and_reports_each_step(model_dir, tmp_path, method):
     result = run(model_dir, tmp_path, method, max_steps=3)
     assert [entry["step"] for entry in result.steps] == [1, 2, 3]
     assert all(entry["unique_tokens"] < entry["raw_tokens"] for entry in result.steps)
     assert {"loss", "grad_norm", "entropy", "tok_s", "memory_mb"} <= result.steps[0].keys()
     assert (result.folder / "adapter_model.safetensors").is_file()
+
+
+def test_grpo_raises_what_was_better_than_its_group_and_starts_from_the_adapter(model_dir, tmp_path):
+    first = run(model_dir, tmp_path / "one", "grpo", batch_size=8, max_steps=3)
+    second = run(model_dir, tmp_path / "two", "grpo", start=first.folder, batch_size=8, max_steps=3)
+    for result in (first, second):
+        assert result.steps[-1]["loss"] < result.steps[0]["loss"] < 1e-4
+    assert not any("ref" in name for name in load_file(second.folder / "adapter_model.safetensors"))
+
+
+def test_advantages_are_relative_to_the_group():
+    task = Task.build("test", (Message(role="user", content="hi"),), ())
+
+    def sampled(k, reward, group="g"):
+        facts = {"sample_id": f"{group}/{k}", "group": group, "task": task, "policy": "base", "seed": 0}
+        tokens = {"prompt_length": 1, "token_ids": (5, 6), "sampled_mask": (0, 1)}
+        return Trajectory(**facts, **tokens, stop_reason=StopReason.ANSWERED, reward=reward)
+
+    rows = advantage_rows([[sampled(0, 1.0), sampled(1, 0.0)], [sampled(0, 1.0, "dead"), sampled(1, 1.0, "dead")]])
+    assert [(row.row_id, round(row.advantage, 3)) for row in rows] == [("g/0", 1.0), ("g/1", -1.0)]
 
 
 def test_the_second_rounds_reference_is_the_policy_that_it_starts_from(model_dir, tmp_path):
@@ -153,5 +174,5 @@ def test_dropout_with_tree_packing_is_refused_with_the_way_out(model_dir, tmp_pa
 
 
 def test_an_unknown_method_names_the_known_ones(model_dir, tmp_path):
-    with pytest.raises(RecipeError, match="known: dpo, kto, sft"):
+    with pytest.raises(RecipeError, match="known: dpo, grpo, kto, sft, teacher_mode"):
         run(model_dir, tmp_path, "ppo", rows=make_pairs())
