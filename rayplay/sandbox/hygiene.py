@@ -8,9 +8,12 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069\u200b-\u200f\ufeff]")
 # markers of the model families that we know, whatever the tokenizer at hand calls special
 _MARKERS = re.compile(
-    r"<(?=\|[^|<>\n]{1,40}\|>)|<(?=/?(?:tool_call|tool_response|tools|think|s|unk|pad|bos|eos)>)|\[(?=/?(?:INST|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS)\])"
+    r"<(?=\|[^|<>\n]{1,40}\|>)"
+    r"|<(?=/?(?:tool_call|tool_response|tools|think|s|unk|pad|bos|eos)>)"
+    r"|\[(?=/?(?:INST|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS)\])"
     r"|<(?=<SYS>>|</SYS>>)|<(?=(?:start|end)_of_turn>)"
 )
+BREAKING_PASSES = 8
 
 
 def readable(raw: bytes, bound: int) -> str:
@@ -30,13 +33,16 @@ def shorten(text: str, most_chars: int) -> str:
 def neutralise(text: str, special_tokens: Iterable[str]) -> str:
     """Break every special token and role marker in `text`, so that no tokenizer can read one out of it.
 
-    A zero-width change would survive some tokenizers' normalisation; a space after the first character is visible and
-    does not. Runs until nothing is left to break, as breaking one marker must not join two others.
+    A zero-width change would not survive some tokenizers' normalisation; a space after the first character does. Tokens
+    of one character or of white space alone are left: they are ordinary text.
     """
-    text = _BIDI.sub("", text)
-    tokens = sorted({t for t in special_tokens if len(t) > 1}, key=len, reverse=True)
-    pattern = re.compile("|".join(re.escape(t) for t in tokens)) if tokens else None
-    text = _MARKERS.sub(lambda m: m[0] + " ", text)
-    while pattern and pattern.search(text):
-        text = pattern.sub(lambda m: f"{m[0][0]} {m[0][1:]}", text)
+    text = _MARKERS.sub(lambda m: m[0] + " ", _BIDI.sub("", text))
+    tokens = sorted({t for t in special_tokens if len(t) > 1 and not t.isspace()}, key=len, reverse=True)
+    if not tokens:
+        return text
+    pattern = re.compile("|".join(map(re.escape, tokens)))
+    for _ in range(BREAKING_PASSES):  # one token's pieces may hold another
+        if not pattern.search(text):
+            break
+        text = pattern.sub(lambda m: f"{m[0][0]}{'_' if m[0][1] == ' ' else ' '}{m[0][1:]}", text)
     return text
