@@ -81,6 +81,7 @@ class McpToolbox:
         self._command = [command or "", *args]
         self._env = dict(env or {})
         self._deadline_s, self._start_deadline_s = deadline_s, start_deadline_s
+        self.longest_s = 2 * (deadline_s + start_deadline_s) + GRACE_S  # with a new start and a repetition
         self._memory_mb, self._output_bytes = memory_mb, output_bytes
         self._errors: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._connection: _Connection | None = None
@@ -126,8 +127,7 @@ class McpToolbox:
             status, text = Status.BAD_ARGUMENTS, problem
         else:
             try:
-                whole = 2 * (limit_s + self._start_deadline_s) + GRACE_S
-                status, text = self._wait(self._call(own, call.arguments, limit_s), whole)
+                status, text = self._wait(self._call(own, call.arguments, limit_s), self.longest_s)
             except FutureTimeoutError:
                 status, text = Status.UNAVAILABLE, "the MCP client does not answer"
         return ToolResult(

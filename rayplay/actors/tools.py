@@ -16,7 +16,8 @@ from functools import partial
 
 import ray
 
-from rayplay.records import Status, ToolCall, ToolResult, ToolSpec
+from rayplay.mcp_tools import McpToolbox
+from rayplay.records import Json, Status, ToolCall, ToolResult, ToolSpec
 from rayplay.sandbox import IsolationReport, Level, Limits, Sandbox, neutralise, require_level, shorten
 from rayplay.toolbox import find_tool
 
@@ -43,6 +44,7 @@ class ToolWorker:
         special_tokens: Of the model's tokenizer; broken wherever a tool writes them.
         text_chars: Most characters of a result that the model is shown.
         allow: Of the tools' `needs`, what they may have: "network", "files".
+        mcp_servers: Arguments of `McpToolbox`, one for each server whose tools are offered too; trusted code.
     """
 
     def __init__(
@@ -58,13 +60,16 @@ class ToolWorker:
         special_tokens: Sequence[str] = (),
         text_chars: int = 8000,
         allow: Sequence[str] = (),
+        mcp_servers: Sequence[Json] = (),
     ) -> None:
         self.isolation = require_level(require)
         level = self.isolation.level
         if level is Level.L0:
             log.warning("TOOLS RUN WITHOUT ISOLATION (level L0): %s", self.isolation.why_not_higher)
         self.sandbox = Sandbox(modules, level=level, limits=limits, search_paths=search_paths, size=size, allow=allow)
-        self.specs = self.sandbox.describe()
+        self.mcp = tuple(McpToolbox(**server) for server in mcp_servers)
+        self.owners = {spec.name: box for box in self.mcp for spec in box.describe()}
+        self.specs = (*self.sandbox.describe(), *(spec for box in self.mcp for spec in box.describe()))
         self.threads = ThreadPoolExecutor(max_workers=size, thread_name_prefix="tool-call")
         self.limits = limits
         self.queue = queue
@@ -73,7 +78,8 @@ class ToolWorker:
         self.rates = {name: Rate(n) for name, n in (per_second or {}).items()}
         self.special_tokens = tuple(special_tokens)
         self.text_chars = text_chars
-        self.call_timeout_s = limits.queue_s + limits.deadline_s + MARGIN_S
+        longest_s = max([limits.deadline_s, *(box.longest_s for box in self.mcp)])
+        self.call_timeout_s = limits.queue_s + longest_s + MARGIN_S
         self.pure: list[tuple[ToolSpec, ToolCall, asyncio.Future]] = []
         self.counts: dict[str, Counter] = {}
         self.latency: dict[str, list[int]] = {}
@@ -85,6 +91,10 @@ class ToolWorker:
     def report(self) -> IsolationReport:
         """What the canaries proved at the start."""
         return self.isolation
+
+    def mcp_report(self) -> list[Json]:
+        """Which MCP servers run here, and that nothing holds them."""
+        return [box.report() for box in self.mcp]
 
     async def call(self, call: ToolCall, state: str | None = None) -> ToolResult:
         """Run one call. Never raises for what a call does; `unavailable` is our own fault."""
@@ -122,7 +132,8 @@ class ToolWorker:
     async def _run(self, spec: ToolSpec, call: ToolCall, state: str | None) -> ToolResult:
         loop = asyncio.get_running_loop()
         if not spec.pure or spec.toolset:
-            return await loop.run_in_executor(self.threads, partial(self.sandbox.run, spec, call, state=state))
+            owner = self.owners.get(call.name, self.sandbox)
+            return await loop.run_in_executor(self.threads, partial(owner.run, spec, call, state=state))
         # calls that arrive while a batch runs make the next one: nobody waits for a batch to fill
         answer = loop.create_future()
         self.pure.append((spec, call, answer))
@@ -157,6 +168,8 @@ class ToolWorker:
     def close(self) -> None:
         """End all processes."""
         self.sandbox.close()
+        for box in self.mcp:
+            box.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
 
 
