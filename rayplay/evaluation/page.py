@@ -41,8 +41,9 @@ def write_page(folder: Path, result: Json, trajectories: dict[str, list[Trajecto
         pinned = f"{result['data']['package']}, data {result['data']['data']} ({result['data']['data_sha256'][:12]})"
         parts.append(f"<h2>BFCL</h2><p>{html.escape(pinned)}, official handler and checker</p>")
         parts.append(_bfcl_table(result["bfcl"]) + _intervals(_bfcl_rows(result["bfcl"])))
-        for category, items in _bfcl_items(folder / "bfcl").items():
-            parts.append(_matrix(category, items, result.get("bfcl_changes", {}).get(category)))
+        items = _bfcl_items(folder / "bfcl")
+        for category in result["bfcl"]:
+            parts.append(_matrix(category, items[category], result.get("bfcl_changes", {}).get(category)))
     title = f"Evaluation of {', '.join(result['subjects'])}"
     body = f"<h1>{html.escape(title)}</h1><p>{html.escape(result['folder'])}</p>{''.join(parts)}"
     page = f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>{body}"
