@@ -8,10 +8,12 @@ import sys
 import pytest
 
 from rayplay.errors import EvaluationError
-from rayplay.evaluation.bfcl import Contestant, official_run, read_facts
+from rayplay.evaluation.bfcl import Contestant, choose_cases, official_run, read_cases, read_facts
 from rayplay.evaluation.bfcl_baseline import score_baseline
 from rayplay.evaluation.bfcl_endpoint import Endpoint
 from rayplay.evaluation.bfcl_environment import bfcl_python
+from rayplay.evaluation.bfcl_scorer import OfficialScorer, bfcl_tasks
+from rayplay.records import StopReason, ToolCall, Trajectory, Turn
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -94,3 +96,36 @@ def test_an_endpoint_that_fails_gives_an_error_and_no_verdicts(tmp_path):
     with pytest.raises(EvaluationError, match="failed on 1 answers"):
         official_run(tmp_path, ids, [Contestant("gone", "gone")], nobody)
     assert not (tmp_path / "verdicts.jsonl").exists()
+
+
+def test_the_checker_in_the_loop_agrees_with_the_official_run(gold, tmp_path):
+    folder, _, _ = gold
+    facts = read_facts(folder)
+    cases = read_cases(folder, choose_cases(facts, CATEGORIES, 4, 0))
+    scorer = OfficialScorer(tmp_path)
+    try:
+        right = scorer.score([_said(case, case["gold"][0]) for case in cases], "gold")
+        silent = scorer.score([_said(case, []) for case in cases], "empty")
+    finally:
+        scorer.close()
+    assert all(verdict.valid for verdict in right)
+    assert {verdict.category for verdict in silent if verdict.valid} == {"irrelevance"}
+
+
+def _said(case, calls):
+    (task,) = bfcl_tasks([case])
+    made = tuple(
+        ToolCall(call_id=str(n), name=call["name"], arguments=call["arguments"]) for n, call in enumerate(calls)
+    )
+    return Trajectory(
+        sample_id=case["id"],
+        group=case["id"],
+        task=task,
+        policy="gold",
+        seed=0,
+        prompt_length=0,
+        token_ids=(),
+        sampled_mask=(),
+        turns=(Turn(start=0, end=0, calls=made),),
+        stop_reason=StopReason.ANSWERED,
+    )
