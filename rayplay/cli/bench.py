@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from rayplay.errors import EvaluationError
-from rayplay.models.device import QUIET_ENV, allocator_env, usable_cores
+from rayplay.models.device import QUIET_ENV, allocator_env, engine_env, usable_cores
 from rayplay.records import Json
 from rayplay.sandbox import Level
-from rayplay.sandbox.bench import measure_hostile, measure_tools
+from rayplay.sandbox.bench import measure_hostile, measure_mixed, measure_tools
 
 BENCH_DEADLINE_S = 3600.0
 TIMED_TOOLS = ("tools.python", "tools.calculator")
@@ -47,21 +47,45 @@ def train(
         print(f"{name}: {row['tree_s']} s, TRL {row['trl_s']} s: {row['speedup']} times; limit {row['packing_ratio']}")
 
 
+@bench_app.command(epilog="Example: `rayplay bench rollout --json | tail -n 1`")
+def rollout(
+    model: Annotated[str, typer.Option(help="Model name, folder or hub id.")] = "smollm2-135m-instruct",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line last.")] = False,
+) -> None:
+    """Episodes beside the bare engine, slow tools beside instant ones, and the controller's own speed.
+
+    engine_ratio = tokens per second through episodes / of vLLM alone on the same prompts and lengths.
+    slow_tool_ratio = seconds with instant tools / with tools of 0.5 s and a heavy tail, on a simulated engine.
+    lockstep_factor = seconds of a loop that waits for each turn's slowest tool / ours.
+    """
+    result = _in_own_process("rayplay.actors.bench", ["--model", model], engine_env(usable_cores(), 1))
+    if as_json:
+        print(json.dumps(result))
+        return
+    for name, value in result.items():
+        print(f"{name}: {value}")
+
+
 @bench_app.command(epilog="Example: `rayplay bench tools --json | tail -n 1`")
 def tools(
     modules: Annotated[list[str] | None, typer.Option("--module", help="Tool file, by its import name.")] = None,
     calls: Annotated[int, typer.Option(min=50, help="Good calls per tool.")] = 1000,
     level: Annotated[Level | None, typer.Option(help="Isolation level; default: the highest that holds here.")] = None,
+    mixed: Annotated[int, typer.Option(help="So many good and hostile calls as well: memory and files.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line last.")] = False,
 ) -> None:
     """Sandboxed good calls on one core: calls a second and latencies, beside a plain `python -c` per call."""
     result = measure_tools(tuple(modules or TIMED_TOOLS), calls, level)
+    if mixed:
+        result["mixed"] = measure_mixed(tuple(modules or TIMED_TOOLS), mixed, level)
     if as_json:
         print(json.dumps(result))
         return
     for name, row in result["tools"].items():
         print(f"{name}: {row['calls_per_s']:.0f} calls/s at {row['level']}, p50 {row['p50_ms']:.1f} ms, "
               f"p99 {row['p99_ms']:.1f} ms, n {row['n']}, {row['isolation']}")  # fmt: skip
+    if mixed:
+        print(f"mixed: {result['mixed']}")
     print(f"plain python -c: {result['spawn_python_calls_per_s']:.0f} calls/s, with no isolation")
 
 
@@ -73,16 +97,15 @@ def sandbox(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON
         print(json.dumps(result))
         return
     for name, row in {**result["levels"], "plain fork": result["plain_fork"]}.items():
-        print(
-            f"{name}: {row.get('all', row)}{'; of what it promises: ' + str(row['promised']) if 'promised' in row else ''}"
-        )
+        promised = f"; of what it promises to hold: {row['promised']}" if "promised" in row else ""
+        print(f"{name}: {row.get('all', row)}{promised}")
 
 
-def _in_own_process(module: str, arguments: list[str]) -> Json:
+def _in_own_process(module: str, arguments: list[str], more_env: dict[str, str] | None = None) -> Json:
     """Run a benchmark module under the allocator that training uses; its last line is the result."""
     threads = len(usable_cores())
     command = [sys.executable, "-m", module, "--threads", str(threads), *arguments]
-    env = {**os.environ, **QUIET_ENV, **allocator_env(), "OMP_NUM_THREADS": str(threads)}
+    env = {**os.environ, **QUIET_ENV, **allocator_env(), "OMP_NUM_THREADS": str(threads), **(more_env or {})}
     try:
         done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, timeout=BENCH_DEADLINE_S, check=True)
         return json.loads(done.stdout.strip().splitlines()[-1])

@@ -1,15 +1,18 @@
 """Good calls -> calls per second and latencies, beside a plain `python -c`; hostile programs -> what they achieve."""
 
 import json
+import resource
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from rayplay.errors import SandboxError
-from rayplay.records import Status, ToolCall, ToolSpec
+from rayplay.records import Status, ToolCall, ToolResult, ToolSpec
 from rayplay.sandbox.hostile import Program, programs
 from rayplay.sandbox.launch import cage
 from rayplay.sandbox.levels import Level
@@ -24,6 +27,17 @@ GOOD_CALLS: dict[str, dict[str, Any]] = {
     "calculator": {"expression": "(12 + 30) * 7 / 3"},
 }
 BATCH = 256
+MIXED_WARM_UP, MIXED_DEADLINE_S = 200, 0.2
+MIXED_HOSTILE = (
+    "while True: pass",
+    "import os; os._exit(1)",
+    "while True: print('x' * 999)",
+    "a = [0] * 10**10",
+    "import ctypes; ctypes.string_at(0)",
+    "import os; os.kill(os.getppid(), 9)",
+    "for n in range(3000): open(str(n), 'w').close()",
+    "raise ValueError('no')",
+)
 PLAIN_FORK_S = 900.0
 
 
@@ -88,6 +102,43 @@ def spawn_rate() -> float:
     for _ in range(SPAWNED):
         subprocess.run([sys.executable, "-I", "-c", "print(1)"], stdout=subprocess.DEVNULL, check=True, timeout=60)
     return SPAWNED / (time.perf_counter() - started)
+
+
+def measure_mixed(modules: Sequence[str], calls: int, level: Level | None = None) -> dict[str, Any]:
+    """Good calls and, every tenth, hostile ones: what becomes of memory and open files, and of the good calls."""
+    by_status, wrong, good = Counter(), 0, 0
+    with Sandbox(modules, level=level) as sandbox:
+        python = next(spec for spec in sandbox.describe() if spec.name == "python")
+
+        def run(number: int) -> tuple[bool, ToolResult]:
+            hostile = number % 10 == 9
+            code = MIXED_HOSTILE[number // 10 % len(MIXED_HOSTILE)] if hostile else f"result = {number} * 2"
+            call = ToolCall(call_id=str(number), name="python", arguments={"code": code})
+            return hostile, sandbox.run(python, call, deadline_s=MIXED_DEADLINE_S if hostile else None)
+
+        with ThreadPoolExecutor(max_workers=4) as threads:
+            list(threads.map(run, range(MIXED_WARM_UP)))
+            before = own_use()
+            for number, (hostile, result) in enumerate(threads.map(run, range(calls))):
+                by_status[result.status.value] += 1
+                good += not hostile
+                wrong += not hostile and (result.status is not Status.OK or result.text != str(number * 2))
+            after = own_use()
+        return {
+            "level": sandbox.level.value,
+            "calls": calls,
+            "good_calls": good,
+            "good_calls_wrong": wrong,
+            "by_status": dict(by_status),
+            "rss_mb": [before[0], after[0]],
+            "open_files": [before[1], after[1]],
+        }
+
+
+def own_use() -> tuple[float, int]:
+    """Resident memory of this process in MiB, and its open files."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20, len(list(Path("/proc/self/fd").iterdir()))
 
 
 def measure_hostile(module_folder: Path, say: Callable[[str], None]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ SECCOMP_SET_MODE_FILTER = 1
 SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
 SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
 CAPABILITY_VERSION_3 = 0x20080522
+THREADS_MAX = 64
 HIGH_FD = 200  # descriptors that must survive dup2 in the child live from here on
 LANDLOCK_SCOPE_ALL = 0b11  # abstract unix sockets and signals, ABI 6
 LANDLOCK_NET_ALL = 0b11  # bind and connect over TCP, ABI 4
@@ -121,6 +122,8 @@ class Confinement:
         memory = self.base_bytes + memory_mb * 1024 * 1024
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         if self.uid >= 0:
+            # threads; counted by user, so only where the user is this call's own
+            resource.setrlimit(resource.RLIMIT_NPROC, (THREADS_MAX, THREADS_MAX))
             os.setgroups([])
             os.setresgid(self.uid, self.uid, self.uid)
             os.setresuid(self.uid, self.uid, self.uid)  # leaving uid 0 empties the capability sets
@@ -144,7 +147,6 @@ def rlimits(file_bytes: int, open_files: int) -> tuple[tuple[int, int], ...]:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_NOFILE, open_files),
-        (resource.RLIMIT_NPROC, 0),
         (resource.RLIMIT_STACK, stack),
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
