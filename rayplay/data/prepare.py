@@ -7,6 +7,7 @@ from rayplay.data.census import Census
 from rayplay.data.mixing import Entry, request_of, split, without_repeats
 from rayplay.data.normal import tasks_of
 from rayplay.data.sources import Opened, candidates, open_source, read_opened
+from rayplay.data.teacher_source import teacher_entries
 from rayplay.data.templates import build_tasks
 from rayplay.data.toolbench_synthetic import synthetic_rows
 from rayplay.data.zoo import zoo_rows
@@ -105,6 +106,10 @@ def _read(
             for side, count in (("train", wanted), ("held_out", apart))
         )
         return train, held_out
+    if source.source == "teacher":
+        # measured on the other sources: what a teacher keeps is no test
+        entries = teacher_entries(specs, execute, count=wanted, seed=seed, options=source.options)
+        return entries, []
     if source.source in GENERATORS:
         rows = GENERATORS[source.source]
         train, held_out = (
@@ -117,7 +122,7 @@ def _read(
 
 def _read_path(source: DataSource, wanted: int, apart: int, data: Data, seed: int) -> tuple[list[Entry], list[Entry]]:
     if source.path is None:
-        known = ", ".join(["templates", *GENERATORS])
+        known = ", ".join(["templates", "teacher", *GENERATORS])
         raise DataError(f"data source {source.source!r} needs a path; sources that generate: {known}")
     opened = open_source(source.path, _format(source), source.options, seed)
     census = Census.of(opened)

@@ -1,0 +1,51 @@
+"""The Ray Data pipeline gives the lines and counts of the plain one, in the same order."""
+
+import json
+from pathlib import Path
+
+import pytest
+import ray
+
+from rayplay.actors.data import judged_lines
+from rayplay.data.census import Census
+from rayplay.data.sources import open_source, read_opened
+from rayplay.data.writing import line_of
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+FIXTURES = Path(__file__).parents[1] / "unit" / "data_fixtures"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(num_cpus=2, include_dashboard=False, logging_level="error", object_store_memory=100 * 1024 * 1024)
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.parametrize("name", ["openai-jsonl", "seal-tools", "toolalpaca", "api-bank"])
+def test_ray_gives_the_same_lines_and_counts(cluster, name):
+    opened = open_source(FIXTURES / name)
+    plain, spread = Census.of(opened), Census.of(opened)
+    expected = [
+        json.loads(json.dumps(line_of(d)))
+        for o in read_opened(opened)
+        for d in (plain.counted(o).usable.demonstrations if o.usable else ())
+    ]
+    lines = [json.loads(line) for line in judged_lines(opened, "demonstrations", spread)]
+    for line in (*lines, *expected):
+        line["origin"] = Path(line["origin"]).name
+    assert lines == expected
+    counts = [{k: v for k, v in c.summary().items() if k != "first_rejected"} for c in (plain, spread)]
+    assert counts[0] == counts[1]
+
+
+def test_ray_rejects_the_second_row_of_an_id(cluster, tmp_path):
+    row = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps({**row, "id": i}) for i in ("a", "b", "a")))
+    opened = open_source(tmp_path)
+    census = Census.of(opened)
+    assert len(list(judged_lines(opened, "demonstrations", census))) == 2
+    assert dict(census.rejected) == {"duplicate_id": 1}

@@ -1,0 +1,79 @@
+"""`rayplay data ...` as people run it: exit codes, the JSON line, files that appear whole."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rayplay.cli.data import data_app
+from rayplay.errors import DataError
+
+FIXTURES = Path(__file__).with_name("data_fixtures")
+KEYS = ["format", "rows", "usable", "rejected", "tools", "calls", "turns", "parallel_calls", "licence"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(data_app, [str(a) for a in arguments], catch_exceptions=True)
+
+
+def test_inspect_prints_one_json_line_with_the_promised_keys():
+    result = run("inspect", FIXTURES / "seal-tools", "--json")
+    assert result.exit_code == 0
+    report = json.loads(result.stdout.splitlines()[-1])
+    assert list(report)[: len(KEYS)] == KEYS
+    assert report["rows"] == report["usable"] + sum(report["rejected"].values())
+    assert report["first_rejected"]["unknown_tool"].endswith("dev.jsonl:3: getMoon")
+
+
+def test_inspect_for_people_shows_reasons():
+    result = run("inspect", FIXTURES / "toolbench-answers")
+    assert result.exit_code == 0
+    assert "no_winning_path" in result.stdout
+
+
+def test_a_format_may_be_named_by_its_beginning():
+    report = json.loads(run("inspect", FIXTURES / "glaive-v2", "--format", "glaive", "--json").stdout)
+    assert report["format"] == "glaive-v2"
+
+
+def test_nothing_usable_raises_the_error_that_exits_with_two():
+    result = run("inspect", FIXTURES / "hermes", "--format", "xlam", "--json")
+    assert isinstance(result.exception, DataError)
+
+
+def test_convert_writes_chat_lines_that_inspect_reads(tmp_path):
+    out = tmp_path / "deep" / "out.jsonl"
+    result = run("convert", FIXTURES / "toolace", out, "--json")
+    assert json.loads(result.stdout)["written"] == 1
+    line = json.loads(out.read_text())
+    assert line["source"] == "toolace" and line["licence"] and line["origin"].endswith("data.json:2")
+    call = line["messages"][1]["tool_calls"][0]
+    assert json.loads(call["function"]["arguments"])["metric"] is True
+    assert json.loads(run("inspect", out, "--json").stdout)["format"] == "openai-jsonl"
+    assert [p.name for p in out.parent.iterdir()] == ["out.jsonl"]
+
+
+def test_convert_can_write_preferences_and_tasks(tmp_path):
+    for what, written in (("preferences", 2), ("tasks", 1)):
+        out = tmp_path / f"{what}.jsonl"
+        result = run("convert", FIXTURES / "toolbench-answers", out, "--what", what, "--json")
+        assert json.loads(result.stdout)["written"] == written
+
+
+def test_options_of_a_format_are_passed_on(tmp_path):
+    report = json.loads(run("inspect", FIXTURES / "toolrl", "--option", "repair=false", "--json").stdout)
+    assert report["rejected"] == {"bad_arguments": 1}
+
+
+@pytest.mark.parametrize("name", ["openai-jsonl", "preference-jsonl", "toolbench-queries", "seal-tools"])
+def test_show_prints_transcripts(name):
+    result = run("show", FIXTURES / name, "--n", "2")
+    assert result.exit_code == 0
+    assert "user:" in result.stdout and "tools:" in result.stdout
+
+
+def test_show_says_what_is_preferred_to_what():
+    text = run("show", FIXTURES / "preference-jsonl", "--n", "1").stdout
+    assert 'assistant -> get_tide({"port": "Brest"})' in text
+    assert text.index("--- chosen") < text.index("--- rejected (no_call)")
