@@ -13,7 +13,7 @@ from ray.exceptions import GetTimeoutError
 from rayplay import __version__
 from rayplay.actors.cluster import Cluster, check_room, open_cluster
 from rayplay.actors.pool import PoolSettings, RolloutPool
-from rayplay.actors.rollout import EngineSettings
+from rayplay.actors.rollout import Admission, EngineSettings
 from rayplay.actors.tools import ToolActor
 from rayplay.console import Say
 from rayplay.data.prepare import prepare
@@ -270,7 +270,7 @@ def pool_settings(recipe: Recipe, found: Json) -> tuple[PoolSettings, EngineSett
         start_deadline_s=rollout.start_deadline_s,
         group_deadline_s=4 * rollout.episode_deadline_s,
         attempts=rollout.attempts,
-        groups_per_worker=-(-2 * rollout.max_in_flight // rollout.samples_per_task),
+        groups_per_worker=-(-Admission.MOST_OPEN * rollout.max_in_flight // rollout.samples_per_task),
     )
     engine = EngineSettings(
         model_dir=found["model_dir"],

@@ -54,10 +54,6 @@ class FaultySampler(ScriptedSampler):
             os.kill(os.getpid(), signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
         return await super().generate(prompt_ids, max_new_tokens, seed, temperature)
 
-    def stats(self) -> dict[str, float]:
-        """No engine, no counters."""
-        return {}
-
 
 def make_sampler(settings: object, dialect: Dialect) -> ScriptedSampler:
     """For `rollout.engine`."""

@@ -7,6 +7,8 @@ import asyncio
 import importlib
 import os
 import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +53,51 @@ class GroupPlan(Record):
     policy: str = "base"
 
 
+class Admission:
+    """Opens as many episodes as keep the engine's batch full, however long the others wait for their tools.
+
+    An episode may begin while fewer than `batch` are with the engine. Those that wait for a tool do not count, so slow
+    tools open more episodes, up to `MOST_OPEN` batches; with instant ones the groups finish early, one after another.
+    """
+
+    MOST_OPEN = 4
+
+    def __init__(self, batch: int) -> None:
+        self._batch, self._open, self._speaking = batch, 0, 0
+        self._changed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def episode(self) -> AsyncIterator[None]:
+        """Wait for room, and hold it until the episode ends."""
+        async with self._changed:
+            await self._changed.wait_for(self._has_room)
+            self._open += 1
+            self._speaking += 1  # it will speak at once; counted here, so that no more are let in than fit
+        self._speaking -= 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+            await self._tell()
+
+    @asynccontextmanager
+    async def speaking(self) -> AsyncIterator[None]:
+        """Count as one that is with the engine."""
+        self._speaking += 1
+        try:
+            yield
+        finally:
+            self._speaking -= 1
+            await self._tell()
+
+    def _has_room(self) -> bool:
+        return self._speaking < self._batch and self._open < self.MOST_OPEN * self._batch
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify()  # each end makes room for one
+
+
 class RolloutWorker:
     """One engine and the episodes that share it."""
 
@@ -66,7 +113,7 @@ class RolloutWorker:
         )
         module, _, function = settings.sampler.partition(":")
         self._sampler = getattr(importlib.import_module(module), function)(settings, self._dialect)
-        self._slots = asyncio.Semaphore(settings.max_in_flight)
+        self._admission = Admission(settings.max_in_flight)
         self._policy = "base"
 
     async def ready(self) -> str:
@@ -89,12 +136,13 @@ class RolloutWorker:
 
     async def _play_one(self, plan: GroupPlan, k: int, seed: int) -> Trajectory:
         async def speak(prompt_ids: list[int], max_new_tokens: int, turn_seed: int) -> Completion:
-            return await self._sampler.generate(prompt_ids, max_new_tokens, turn_seed, plan.temperature)
+            async with self._admission.speaking():
+                return await self._sampler.generate(prompt_ids, max_new_tokens, turn_seed, plan.temperature)
 
         async def use(call: ToolCall, state: str | None) -> ToolResult:
             return await self._use(plan.task, call, state)
 
-        async with self._slots:
+        async with self._admission.episode():
             return await play_episode(
                 plan.task,
                 f"{plan.group}/{k}",

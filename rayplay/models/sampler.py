@@ -39,5 +39,9 @@ class ScriptedSampler:
         """Remember which version was asked for."""
         self.loaded.append(adapter.version if adapter else "base")
 
+    def stats(self) -> dict[str, float]:
+        """No engine, no counters."""
+        return {}
+
     def close(self) -> None:
         """Nothing to free."""

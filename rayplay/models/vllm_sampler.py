@@ -38,6 +38,7 @@ class VllmSampler:
         logprobs: bool = False,
         trust_remote_code: bool = False,
         stop_token_ids: tuple[int, ...] = (),
+        fixed_length: bool = False,
     ) -> None:
         if gpu:
             own = {"enable_lora": True, "max_lora_rank": max_lora_rank, "max_loras": 1}
@@ -61,6 +62,7 @@ class VllmSampler:
         )
         self._model_dir, self._gpu, self._logprobs, self._top_p = model_dir, gpu, logprobs, top_p
         self._stop_token_ids = list(stop_token_ids)
+        self._fixed_length = fixed_length  # for benchmarks: every completion has exactly max_new_tokens
         self._lora: LoRARequest | None = None
         self._lora_ids = itertools.count(1)
         self._request_ids = itertools.count()
@@ -83,6 +85,7 @@ class VllmSampler:
             seed=seed if temperature > 0 else None,
             logprobs=0 if self._logprobs else None,
             stop_token_ids=self._stop_token_ids,
+            ignore_eos=self._fixed_length,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
@@ -102,6 +105,10 @@ class VllmSampler:
     async def load(self, adapter: Adapter | None) -> None:
         """Sample from base + adapter. Call between phases: requests in flight would change weights half way."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._load, adapter)
+
+    def forget_prefixes(self) -> None:
+        """Empty the prefix cache. Call between phases."""
+        self._engine.reset_prefix_cache()
 
     def stats(self) -> dict[str, float]:
         """Counters of the engine: generated tokens, prefix cache queries and hits (in tokens)."""
