@@ -49,7 +49,7 @@ class McpToolbox:
     """The tools of one MCP server. Thread-safe; `describe` and `run` mean the same as the sandbox's.
 
     Args:
-        command: What to start; it speaks MCP over stdin and stdout.
+        command: What to start; it speaks MCP over stdin and stdout. "python" is the interpreter that runs rayplay.
         args: Its arguments.
         env: Variables it gets besides PATH, HOME and the like; nothing else of our environment reaches it.
         url: Address of a server over streamable HTTP, instead of a command.
@@ -78,7 +78,8 @@ class McpToolbox:
     ) -> None:
         self.label = url or " ".join([command or "", *args])
         self.url = url
-        self._command = [command or "", *args]
+        # "python" means the one that runs us: a recipe cannot know where its packages are
+        self._command = [sys.executable if command == "python" else command or "", *args]
         self._env = dict(env or {})
         self._deadline_s, self._start_deadline_s = deadline_s, start_deadline_s
         self.longest_s = 2 * (deadline_s + start_deadline_s) + GRACE_S  # with a new start and a repetition
