@@ -1,0 +1,105 @@
+import pytest
+
+from rayplay.errors import RecipeError
+from rayplay.metrics import measure, pass_at_k
+from rayplay.records import (
+    Expected,
+    ExpectedCall,
+    Message,
+    Status,
+    StopReason,
+    Task,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    Trajectory,
+    Turn,
+)
+from rayplay.rewards import REWARDS, find_rewards, score
+
+TOOLS = (ToolSpec(name="add"), ToolSpec(name="sub"))
+ONE_CALL = Expected(calls=(ExpectedCall(name="add", arguments={"a": 1}),), answer=("2",))
+NO_CALL = Expected()
+
+
+def episode(expected: Expected, *turns: Turn, stop=StopReason.ANSWERED) -> Trajectory:
+    task = Task.build("test", (Message(role="user", content="q"),), TOOLS, expected=expected, kind="k")
+    return Trajectory(
+        sample_id="g/0", group="g", task=task, policy="p", seed=0, prompt_length=1, token_ids=(1, 2),
+        sampled_mask=(0, 1), turns=turns, stop_reason=stop,
+    )  # fmt: skip
+
+
+def calling(*names: str, status=Status.OK, finish="stop", **arguments) -> Turn:
+    calls = tuple(ToolCall(call_id=f"c{i}", name=n, arguments=arguments) for i, n in enumerate(names))
+    results = tuple(ToolResult(call_id=c.call_id, status=status) for c in calls)
+    return Turn(start=1, end=2, calls=calls, results=results, finish=finish)
+
+
+def saying(text: str) -> Turn:
+    return Turn(start=1, end=2, content=text)
+
+
+RIGHT = episode(ONE_CALL, calling("add", a=1), saying("It is 2."))
+EXPECTED_PARTS = [
+    (RIGHT, {"format": 1, "tool_choice": 1, "arguments": 1, "execution": 1, "answer": 1, "success": 1, "toolrl": 1}),
+    (
+        episode(ONE_CALL, saying("It is 2.")),
+        {"tool_choice": 0, "arguments": 0, "execution": 0, "answer": 1, "success": 0},
+    ),
+    (episode(ONE_CALL, calling("add", a=9), saying("It is 2.")), {"tool_choice": 1, "arguments": 0, "success": 0}),
+    (episode(ONE_CALL, calling("sub", a=1), saying("It is 2.")), {"tool_choice": 0, "arguments": 0, "execution": 1}),
+    (
+        episode(ONE_CALL, calling("add", "sub", a=1), saying("2")),
+        {"no_extra_calls": 0.5, "success": 0, "arguments": 0.5},
+    ),
+    (episode(ONE_CALL, calling("add", status=Status.BAD_ARGUMENTS), saying("2")), {"format": 0.5, "execution": 0}),
+    (episode(ONE_CALL, calling("add", a=1), stop=StopReason.TURN_LIMIT), {"answer": 0, "success": 0, "execution": 1}),
+    (
+        episode(NO_CALL, saying("Hello.")),
+        {"tool_choice": 1, "arguments": 1, "execution": 1, "irrelevance": 1, "success": 1},
+    ),
+    (episode(NO_CALL, calling("add"), saying("Hello.")), {"tool_choice": 0, "irrelevance": 0, "no_extra_calls": 0}),
+]
+
+
+@pytest.mark.parametrize(("trajectory", "parts"), EXPECTED_PARTS)
+def test_each_part_scores_what_it_says(trajectory, parts):
+    assert {name: REWARDS[name](trajectory) for name in parts} == pytest.approx(parts)
+
+
+def test_the_reward_is_the_weighted_mean_and_the_parts_are_kept():
+    weights = {"answer": 3.0, "arguments": 1.0}
+    scored = score(episode(ONE_CALL, calling("add", a=9), saying("It is 2.")), weights, find_rewards(weights))
+    assert scored.rewards == {"answer": 1.0, "arguments": 0.0}
+    assert scored.reward == 0.75
+
+
+def test_a_users_own_reward_is_named_by_module_and_function():
+    assert find_rewards({"tests.unit.test_rewards:half": 1.0})["tests.unit.test_rewards:half"](RIGHT) == 0.5
+
+
+def half(trajectory: Trajectory) -> float:
+    return 0.5
+
+
+@pytest.mark.parametrize("weights", [{"anwser": 1.0}, {"no.such:thing": 1.0}, {"answer": 0.0}])
+def test_unknown_or_weightless_rewards_are_refused(weights):
+    with pytest.raises(RecipeError):
+        find_rewards(weights)
+
+
+def test_metrics_count_tasks_and_leave_out_our_own_faults():
+    lost = episode(ONE_CALL, stop=StopReason.UNAVAILABLE)
+    table = measure([RIGHT, RIGHT, episode(ONE_CALL, saying("no")), episode(NO_CALL, saying("Hi.")), lost])
+    assert table["success_rate"]["n"] == 4 and table["success_rate"]["mean"] == 0.75
+    assert table["argument_accuracy"]["n"] == 3
+    assert table["unneeded_call_rate"] == {**table["unneeded_call_rate"], "mean": 0.0, "n": 1}
+    assert table["success_rate"]["low"] < 0.75 < table["success_rate"]["high"]
+
+
+def test_pass_at_k_is_the_unbiased_estimate():
+    assert pass_at_k(0, 10, 1) == 0.0
+    assert pass_at_k(3, 10, 1) == pytest.approx(0.3)
+    assert pass_at_k(3, 10, 2) == pytest.approx(1 - (7 * 6) / (10 * 9))
+    assert pass_at_k(9, 10, 2) == 1.0
