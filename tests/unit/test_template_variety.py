@@ -1,9 +1,12 @@
 """All tools' templates: enough of each, right end states, rewording, distractors and masks that touch no label."""
 
+import importlib
+import inspect
 import json
 import random
 import re
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -11,28 +14,39 @@ from rayplay.data.template_files import fill, literal_parts, read_templates
 from rayplay.data.templates import KINDS, build_tasks
 from rayplay.data.variation import distractor_tools, mask_names, offer, reword
 from rayplay.matching import answer_found, end_state_reached, match_calls
-from rayplay.records import Demonstration, Status, Task, ToolResult
-from rayplay.sandbox.child import load_table, preserve, restore
-from rayplay.toolbox import check_arguments, find_tool
+from rayplay.records import Demonstration, Status, Task, ToolResult, ToolSpec
+from rayplay.toolbox import check_arguments, find_tool, is_tool, spec_of
 
 TOOLSETS = "shopping_cart file_system booking_calendar"
 NAMES = f"calculator weather search python convert_units dates sql text_statistics {TOOLSETS}"
-TABLE = load_table([f"tools.{name}" for name in NAMES.split()])
-SPECS = tuple(TABLE.specs)
+
+
+def load(name: str) -> dict[str, tuple[ToolSpec, Callable, type | None]]:
+    """(description, function, toolset class) by name, of the tools of a file."""
+    module = importlib.import_module(f"tools.{name}")
+    own = [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
+    found = [(value, None) for value in own if is_tool(value)]
+    found += [(f, c) for c in own if inspect.isclass(c) for f in vars(c).values() if is_tool(f)]
+    specs = [(spec_of(f, module.__name__, c.__name__ if c else ""), f, c) for f, c in found]
+    return {spec.name: (spec, function, toolset) for spec, function, toolset in specs}
+
+
+TOOLS = {name: entry for file in NAMES.split() for name, entry in load(file).items()}
+SPECS = tuple(spec for spec, _, _ in TOOLS.values())
 PRINTED = re.compile(r"print\((.*)\)$")
 
 
 def execute(name: str, arguments: dict, state: str = "") -> ToolResult:
     """The tool itself, without a sandbox; what Python code prints is caught by asking for `result` instead."""
-    entry = TABLE.entries[name]
+    _, function, toolset = TOOLS[name]
     if name == "python":
         arguments = {"code": PRINTED.sub(r"result = \1", arguments["code"])}
-    if entry.toolset is None:
-        value, after = entry.function(**arguments), None
+    if toolset is None:
+        value, after = function(**arguments), None
     else:
-        toolset = restore(entry.toolset, state.encode())
-        value = entry.function(toolset, **arguments)
-        after = preserve(toolset).decode()
+        one = toolset(json.loads(state))
+        value = function(one, **arguments)
+        after = json.dumps(one.state)
     text = value if isinstance(value, str) else json.dumps(value)
     return ToolResult(call_id="", name=name, status=Status.OK, text=text, state=after)
 
@@ -50,7 +64,7 @@ def test_every_built_in_tool_has_fifty_requests_and_every_toolset_forty() -> Non
     wordings: Counter[str] = Counter()
     for template in read_templates():
         called = {call["name"] for turn in template.turns for call in turn}
-        wordings.update({TABLE.specs[[s.name for s in SPECS].index(name)].module for name in called})
+        wordings.update({find_tool(SPECS, name).module for name in called & TOOLS.keys()})
     for name in NAMES.split():
         least = 40 if name in TOOLSETS.split() else 50
         assert wordings[f"tools.{name}"] >= least, name
@@ -69,7 +83,8 @@ def test_every_template_can_be_built_with_right_labels() -> None:
 
 @pytest.mark.parametrize("split", ["train", "held_out"])
 def test_one_call_templates_of_all_tools_build(split: str) -> None:
-    usable = [t for t in read_templates() if t.kind == "one_call" and t.split == split]
+    fitting = [t for t in read_templates() if t.fits(set(TOOLS))]
+    usable = [t for t in fitting if t.kind == "one_call" and t.split == split]
     built = build(len(usable), split, kinds={"one_call": 1.0})
     assert {t.origin for t, _ in built} == {t.template_id for t in usable}
 
