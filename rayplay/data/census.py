@@ -1,7 +1,7 @@
 """Outcomes -> counts: what a source holds, what was rejected and why, with the first example of each reason."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from rayplay.data.normal import REASONS
 from rayplay.data.source import Usable
@@ -98,8 +98,7 @@ class Census:
         self.usable += 1
         self.tools.update(tally.tools)
         self.repaired.update(tally.repairs)
-        numbers = asdict(tally)
-        self.sums.update({name: numbers[name] for name in _SUMS})
+        self.sums.update({name: getattr(tally, name) for name in _SUMS})
         self.licence = self.licence or tally.licence
 
     def count_rejected(self, reason: str, detail: str, where: str) -> None:
