@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from landlock import FSAccess, landlock_abi_version
-from landlock.plumbing import PathBeneathAttr, RulesetAttr, get_add_rule, get_create_ruleset, get_restrict_self
+from landlock.plumbing import SYSCALL_RESTRICT_SELF, PathBeneathAttr, RulesetAttr, get_add_rule, get_create_ruleset
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_SECUREBITS = 1, 4, 24, 28
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 36, 38, 47, 4
@@ -30,6 +30,13 @@ LANDLOCK_SCOPE_ALL = 0b11  # abstract unix sockets and signals, ABI 6
 LANDLOCK_NET_ALL = 0b11  # bind and connect over TCP, ABI 4
 
 libc = ctypes.CDLL(None, use_errno=True)
+# typed once: converting arguments on the way would touch, and so copy, many more pages of a freshly forked child
+_prctl = libc.prctl
+_prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
+_syscall = libc.syscall
+_syscall.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c_long)
+_syscall.restype = ctypes.c_long
+_SECCOMP = SYS_SECCOMP.get(platform.machine(), -1)
 
 
 class SockFprog(ctypes.Structure):
@@ -44,13 +51,13 @@ class WholeRulesetAttr(ctypes.Structure):
     _fields_ = [("fs", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64)]
 
 
-def prctl(option: int, *arguments: int) -> None:
+def prctl(option: int, argument: int) -> None:
     """prctl(2).
 
     Raises:
         OSError: The kernel refused.
     """
-    if libc.prctl(option, *(ctypes.c_ulong(a) for a in (*arguments, 0, 0, 0, 0)[:4])) != 0:
+    if _prctl(option, argument, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), f"prctl({option})")
 
 
@@ -98,14 +105,16 @@ class Confinement:
         ruleset: Descriptor of the Landlock ruleset; -1 below L2.
         uid: User and group to become, or -1 to stay.
         base_bytes: Address space that the zygote maps already.
-        rlimits: (resource, value) pairs, set soft = hard; without RLIMIT_AS, which depends on the call.
+        rlimits: (resource, (soft, hard)), soft = hard; without RLIMIT_AS and RLIMIT_CPU, which depend on the call.
+        program: The filter as the kernel takes it.
     """
 
     seccomp: bytes
     ruleset: int
     uid: int
     base_bytes: int
-    rlimits: tuple[tuple[int, int], ...]
+    rlimits: tuple[tuple[int, tuple[int, int]], ...]
+    program: SockFprog
 
     def enter(self, memory_mb: int, cpu_s: int, zygote_pid: int) -> None:
         """Confine the calling process for good.
@@ -116,8 +125,8 @@ class Confinement:
         if not self.seccomp:
             prctl(PR_SET_PDEATHSIG, SIGKILL)
             return
-        for what, value in self.rlimits:
-            resource.setrlimit(what, (value, value))
+        for what, values in self.rlimits:
+            resource.setrlimit(what, values)
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
         memory = self.base_bytes + memory_mb * 1024 * 1024
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
@@ -132,18 +141,16 @@ class Confinement:
         if os.getppid() != zygote_pid:
             os._exit(1)  # the zygote ended before the line above
         prctl(PR_SET_NO_NEW_PRIVS, 1)
-        if self.ruleset >= 0:
-            ctypes.set_errno(0)
-            get_restrict_self()(self.ruleset, 0)
-        program = SockFprog(len(self.seccomp) // 8, self.seccomp)
-        if libc.syscall(SYS_SECCOMP[platform.machine()], SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(program)) != 0:
+        if self.ruleset >= 0 and _syscall(SYSCALL_RESTRICT_SELF, self.ruleset, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "landlock")
+        if _syscall(_SECCOMP, SECCOMP_SET_MODE_FILTER, 0, ctypes.addressof(self.program)) != 0:
             raise OSError(ctypes.get_errno(), "seccomp")
 
 
-def rlimits(file_bytes: int, open_files: int) -> tuple[tuple[int, int], ...]:
+def rlimits(file_bytes: int, open_files: int) -> tuple[tuple[int, tuple[int, int]], ...]:
     """The limits that are the same for every call."""
     stack = 8 * 1024 * 1024
-    return (
+    limits = (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_NOFILE, open_files),
@@ -152,12 +159,18 @@ def rlimits(file_bytes: int, open_files: int) -> tuple[tuple[int, int], ...]:
         (resource.RLIMIT_MSGQUEUE, 0),
         (resource.RLIMIT_SIGPENDING, 64),
     )
+    return tuple((what, (value, value)) for what, value in limits)
+
+
+def program_of(seccomp: bytes) -> SockFprog:
+    """The filter as seccomp(2) takes it."""
+    return SockFprog(len(seccomp) // 8, seccomp)
 
 
 def drop_bounding_set() -> None:
     """Empty the capability bounding set, so that nothing run later could regain any; needs CAP_SETPCAP."""
     for capability in range(64):
-        if libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
+        if _prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             return  # past the last capability, or not ours to drop
 
 

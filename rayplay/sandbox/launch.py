@@ -23,6 +23,7 @@ CODE_MOUNTS_MAX = 200  # per search path
 MACHINES = ("x86_64", "aarch64")
 ENVIRONMENT = {
     "LANG": "C.UTF-8",
+    "LD_BIND_NOW": "1",  # so that no child has to look symbols up
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONHASHSEED": "0",
     "OMP_NUM_THREADS": "1",

@@ -52,8 +52,10 @@ class Zygote:
         ruleset = confine.build_ruleset(reads, self.scratch, networked) if level in ("L2", "L3") else -1
         if os.geteuid() == 0:
             confine.drop_bounding_set()
+        seccomp = b64decode(self.config["seccomp"])
         return confine.Confinement(
-            seccomp=b64decode(self.config["seccomp"]) if level != "L0" else b"",
+            seccomp=seccomp,
+            program=confine.program_of(seccomp),
             ruleset=ruleset,
             uid=self.config["uid"] if os.geteuid() == 0 and level != "L0" else -1,
             base_bytes=confine.own_address_space(),
