@@ -29,6 +29,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerCallback
 
+from rayplay.actors.mailbox import MailboxActor
 from rayplay.errors import RayplayError, ResourceError
 from rayplay.models.device import QUIET_ENV, allocator_env, usable_cores
 from rayplay.records import Adapter, Json, Pair, Record, Row, digest
@@ -56,33 +57,6 @@ class TrainOutcome(Record):
     raw_tokens: int
     unique_tokens: int
     left_out: dict[str, str]  # row or pair id -> why it was not trained on
-
-
-class _Mailbox:
-    """What rank 0 tells the driver: metrics of each step, then the result or the user's mistake."""
-
-    def __init__(self) -> None:
-        self._steps: dict[int, Json] = {}
-        self._result: Json | None = None
-        self._error: RayplayError | None = None
-
-    def post(self, entry: Json) -> None:
-        self._steps[entry["step"]] = entry  # a resumed run repeats the steps since its checkpoint
-
-    def steps(self) -> list[Json]:
-        return [self._steps[step] for step in sorted(self._steps)]
-
-    def deliver(self, result: Json) -> None:
-        self._result = result
-
-    def fail(self, error: RayplayError) -> None:
-        self._error = error
-
-    def outcome(self) -> tuple[Json | None, RayplayError | None]:
-        return self._result, self._error
-
-
-MailboxActor = ray.remote(_Mailbox)
 
 
 def train_policy(
