@@ -4,16 +4,24 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+from io import StringIO
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
+from rayplay.actors.pool import GroupResult
+from rayplay.bfcl_rounds import BfclRounds
+from rayplay.console import Say
 from rayplay.errors import EvaluationError
 from rayplay.evaluation.bfcl import Contestant, choose_cases, official_run, read_cases, read_facts
 from rayplay.evaluation.bfcl_baseline import score_baseline
 from rayplay.evaluation.bfcl_endpoint import Endpoint
 from rayplay.evaluation.bfcl_environment import bfcl_python
 from rayplay.evaluation.bfcl_scorer import OfficialScorer, bfcl_tasks
-from rayplay.records import StopReason, ToolCall, Trajectory, Turn
+from rayplay.recipe import Evaluation, Model, Recipe
+from rayplay.records import Message, StopReason, Task, ToolCall, Trajectory, Turn
+from rayplay.store import RunFolder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -110,6 +118,43 @@ def test_the_checker_in_the_loop_agrees_with_the_official_run(gold, tmp_path):
         scorer.close()
     assert all(verdict.valid for verdict in right)
     assert {verdict.category for verdict in silent if verdict.valid} == {"irrelevance"}
+
+
+class GoldPool:
+    """Plays every plan with the right calls, as rollout workers would hand them back."""
+
+    def __init__(self, cases):
+        self.gold = {case["id"]: case for case in cases}
+        self.played = 0
+
+    def play(self, plans):
+        for plan in plans:
+            self.played += 1
+            case = self.gold[plan.task.task_id]
+            yield GroupResult(plan, [_said(case, case["gold"][0])])
+
+
+def test_rounds_are_scored_once_and_judged_again_without_sampling(gold, tmp_path):
+    folder, _, _ = gold
+    cases = read_cases(folder, choose_cases(read_facts(folder), CATEGORIES, 4, 0))
+    recipe = Recipe(
+        model=Model(name="m"), seed=0, evaluation=Evaluation(bfcl=("simple", "parallel", "irrelevance"), bfcl_limit=4)
+    )
+    pool = GoldPool(cases)
+    say = Say(Console(file=StringIO()))
+    asked = cases[0]["turns"][0][0]["content"]
+    seen = Task.build("t", (Message(role="user", content=asked),), ())
+    run = SimpleNamespace(recipe=recipe, folder=RunFolder(tmp_path), train_tasks=[seen], say=say, pool=pool)
+    rounds = BfclRounds(run)
+    try:
+        for _ in range(2):
+            rounds.score(run.folder.stage("sft"))
+    finally:
+        rounds.close()
+    table = json.loads((tmp_path / "sft" / "bfcl.json").read_text())
+    assert {category: row["accuracy"] for category, row in table.items()} == dict.fromkeys(CATEGORIES, 1.0)
+    assert pool.played == len(cases)
+    assert "1 BFCL questions resemble training tasks" in say.console.file.getvalue()
 
 
 def _said(case, calls):
