@@ -8,7 +8,7 @@ from rayplay.data.mixing import Entry, request_of, split, without_repeats
 from rayplay.data.normal import tasks_of
 from rayplay.data.sources import Opened, candidates, open_source, read_opened
 from rayplay.data.teacher_source import teacher_entries
-from rayplay.data.templates import build_tasks
+from rayplay.data.templates import build_tasks, read_options
 from rayplay.data.toolbench_synthetic import synthetic_rows
 from rayplay.data.zoo import zoo_rows
 from rayplay.errors import DataError
@@ -102,7 +102,18 @@ def _read(
     """(train, held out) of one source."""
     if source.source == "templates":
         train, held_out = (
-            [Entry(*p) for p in build_tasks(specs, execute, count=count, split=side, seed=seed, kinds=source.kinds)]
+            [
+                Entry(*pair)
+                for pair in build_tasks(
+                    specs,
+                    execute,
+                    count=count,
+                    split=side,
+                    seed=seed,
+                    kinds=source.kinds,
+                    **read_options(source.options),
+                )
+            ]
             for side, count in (("train", wanted), ("held_out", apart))
         )
         return train, held_out

@@ -93,6 +93,22 @@ def build_tasks(
     return built
 
 
+def read_options(options: Json) -> Json:
+    """A recipe's `options` of this source as arguments of `build_tasks`: paraphrase in [0, 1], distractors from 0.
+
+    Raises:
+        DataError: Another key, or a value out of range.
+    """
+    ranges = {"paraphrase": 1.0, "distractors": 100}
+    for key, value in options.items():
+        if key not in ranges:
+            raise DataError(f"templates: unknown option {key!r}; there are: {', '.join(ranges)}")
+        kinds_of_number = (int,) if key == "distractors" else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds_of_number) or not 0 <= value <= ranges[key]:
+            raise DataError(f"templates: option {key} is {value!r}; give a number from 0 to {ranges[key]:g}")
+    return dict(options)
+
+
 def _shares(kinds: dict[str, float], count: int, usable: Iterable[Template]) -> dict[str, int]:
     """Whole numbers that add up to `count`, by largest remainder."""
     present = {t.kind for t in usable}

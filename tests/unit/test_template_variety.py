@@ -11,8 +11,9 @@ from collections.abc import Callable
 import pytest
 
 from rayplay.data.template_files import fill, literal_parts, read_templates
-from rayplay.data.templates import KINDS, build_tasks
+from rayplay.data.templates import KINDS, build_tasks, read_options
 from rayplay.data.variation import distractor_tools, mask_names, offer, reword
+from rayplay.errors import DataError
 from rayplay.matching import answer_found, end_state_reached, match_calls
 from rayplay.records import Demonstration, Status, Task, ToolResult, ToolSpec
 from rayplay.toolbox import check_arguments, find_tool, is_tool, spec_of
@@ -153,3 +154,10 @@ def test_masked_names_are_consistent_and_keep_the_way_back() -> None:
         calls = [c for m in masked_row.messages for c in m.tool_calls]
         assert [back[c.name] for c in calls] == [c.name for m in row.messages for c in m.tool_calls]
         assert masked_row.row_id == masked.task_id != task.task_id
+
+
+def test_options_of_a_recipe_are_checked() -> None:
+    assert read_options({"paraphrase": 0.5, "distractors": 2}) == {"paraphrase": 0.5, "distractors": 2}
+    for wrong in ({"paraphase": 1}, {"paraphrase": 2}, {"distractors": 1.5}, {"distractors": True}):
+        with pytest.raises(DataError, match="option"):
+            read_options(wrong)
