@@ -2,6 +2,7 @@
 
 import json
 import resource
+import select
 import subprocess
 import sys
 import time
@@ -38,7 +39,7 @@ MIXED_HOSTILE = (
     "for n in range(3000): open(str(n), 'w').close()",
     "raise ValueError('no')",
 )
-PLAIN_FORK_S = 900.0
+SILENCE_S = 30.0  # of the caged runner, before it counts as hung
 
 
 def measure_tools(modules: Sequence[str], calls: int, level: Level | None = None) -> dict[str, Any]:
@@ -160,6 +161,20 @@ def measure_hostile(module_folder: Path, say: Callable[[str], None]) -> dict[str
     return {"levels": levels, "plain_fork": plain_fork_trial(programs(), say)}
 
 
+def run_caged(command: Sequence[str]) -> tuple[list[Verdict], bool]:
+    """Verdicts that a runner wrote, and whether it ended by itself; one that falls silent is ended."""
+    verdicts: list[Verdict] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0) as runner:
+        while select.select([runner.stdout], [], [], SILENCE_S)[0]:
+            line = runner.stdout.readline()
+            if not line:
+                return verdicts, True
+            if line.startswith(b"\x1e"):
+                verdicts.append(Verdict(*json.loads(line[1:])))
+        runner.kill()
+    return verdicts, False
+
+
 def plain_fork_trial(chosen: Sequence[Program], say: Callable[[str], None]) -> dict[str, Any]:
     """The same programs in a forked child with rlimits, what common evaluators do; caged so that no harm comes of it.
 
@@ -170,17 +185,12 @@ def plain_fork_trial(chosen: Sequence[Program], say: Callable[[str], None]) -> d
     if caged is None:
         return {"skipped": "bubblewrap is not installed, and without a cage these programs would do real harm"}
     verdicts: list[Verdict] = []
-    started = time.monotonic()
-    while len(verdicts) < len(chosen) and time.monotonic() - started < PLAIN_FORK_S:
-        command = [*caged, sys.executable, "-m", "rayplay.sandbox.plain_fork", str(len(verdicts))]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=PLAIN_FORK_S, errors="replace"
-        )
-        lines = [line[1:] for line in done.stdout.splitlines() if line.startswith("\x1e")]
-        verdicts += [Verdict(*json.loads(line)) for line in lines]
+    while len(verdicts) < len(chosen):
+        found, ended = run_caged([*caged, sys.executable, "-m", "rayplay.sandbox.plain_fork", str(len(verdicts))])
+        verdicts += found
         if len(verdicts) < len(chosen):
             victim = chosen[len(verdicts)]
-            verdicts.append(Verdict(victim.family, victim.name, "escaped", f"ended its caller: {done.stderr[-200:]}"))
+            verdicts.append(Verdict(victim.family, victim.name, "escaped" if ended else "hung", "its caller with it"))
     result = summary(verdicts)
     say(f"plain fork with rlimits: {result}")
     # names only: what a program read of this machine stays here

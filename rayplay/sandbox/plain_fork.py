@@ -9,10 +9,13 @@ import json
 import os
 import resource
 import select
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
+from contextlib import suppress
 
 from rayplay.sandbox.hostile import Ground, programs
 from rayplay.sandbox.trial import GOOD_CODE, GOOD_TEXT, HOSTILE_DEADLINE_S, LIMITS, try_program
@@ -29,8 +32,10 @@ RLIMITS = {
 def run_plain(code: str) -> tuple[str, str]:
     """Run code in a forked child until it ends or the deadline passes -> (status, text)."""
     read_end, write_end = os.pipe()
+    folder = tempfile.mkdtemp()
     pid = os.fork()
     if pid == 0:
+        os.chdir(folder)
         os.dup2(write_end, 1)
         os.dup2(write_end, 2)
         os.close(read_end)
@@ -45,6 +50,8 @@ def run_plain(code: str) -> tuple[str, str]:
     os.close(read_end)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
+    with suppress(RecursionError):  # of a deep tree
+        shutil.rmtree(folder, ignore_errors=True)
     return "ended", text[: LIMITS.output_bytes].decode(errors="replace").rstrip("\n")
 
 
@@ -59,19 +66,21 @@ def _execute(code: str) -> None:
     except BaseException:
         traceback.print_exc(limit=0)
     finally:
-        sys.stdout.flush()
-        os._exit(0)
+        try:
+            sys.stdout.flush()
+        finally:
+            os._exit(0)
 
 
 def check_after() -> str:
     """What is wrong after a program: a wrong good call, or processes left; "" = nothing."""
     text = run_plain(GOOD_CODE)[1]
     wrong = "" if text == GOOD_TEXT else f"the next good call: {text[:200]!r}"
-    left = [name for name in os.listdir("/proc") if name.isdigit() and int(name) not in (1, 2, os.getpid())]
+    left = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in (1, os.getpid())]
     for pid in left:
-        os.kill(int(pid), signal.SIGKILL)
-    for name in os.listdir("."):
-        os.system(f"chmod -R u+rwX -- './{name}' 2>/dev/null; rm -rf -- './{name}'")
+        with suppress(OSError):  # ended meanwhile
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
     return wrong or (f"{len(left)} processes left" if left else "")
 
 
