@@ -1,5 +1,6 @@
 """A recipe's data section -> training tasks, held-out tasks and demonstrations, the same for the same seed."""
 
+import importlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ from rayplay.data.census import Census
 from rayplay.data.mixing import Entry, request_of, split, without_repeats
 from rayplay.data.normal import tasks_of
 from rayplay.data.sources import Opened, candidates, open_source, read_opened
+from rayplay.data.teacher_chat import ChatFunnel, ChatSettings, teach
 from rayplay.data.teacher_source import teacher_entries
 from rayplay.data.templates import build_tasks, read_options
 from rayplay.data.toolbench_synthetic import synthetic_rows
@@ -121,6 +123,8 @@ def _read(
         # measured on the other sources: what a teacher keeps is no test
         entries = teacher_entries(specs, execute, count=wanted, seed=seed, options=source.options)
         return entries, []
+    if source.source == "teacher_chat":
+        return _taught(source, specs, execute, wanted, seed), []
     if source.source in GENERATORS:
         rows = GENERATORS[source.source]
         train, held_out = (
@@ -131,9 +135,24 @@ def _read(
     return _read_path(source, wanted, apart, data, seed)
 
 
+def _taught(source: DataSource, specs: tuple[ToolSpec, ...], execute: Execute, wanted: int, seed: int) -> list[Entry]:
+    """What an OpenAI-compatible teacher wrote and solved; options: base_url, model, api_key, and ChatSettings."""
+    if "base_url" not in source.options or "model" not in source.options:
+        raise DataError(
+            'data source "teacher_chat" needs the options base_url and model of an OpenAI-compatible server'
+        )
+    reach = {k: v for k, v in source.options.items() if k in ("base_url", "model", "api_key", "temperature")}
+    ask = importlib.import_module("rayplay.data.endpoint").endpoint(**reach)
+    known = {k: v for k, v in source.options.items() if k in ChatSettings.__dataclass_fields__}
+    funnel = ChatFunnel()
+    shown = teach(ask, specs, execute, ChatSettings(**{**known, "seed": seed}), funnel)[:wanted]
+    print(f"teacher_chat: {funnel.told()}")
+    return [Entry(tasks_of(row)[0], row) for row in shown]
+
+
 def _read_path(source: DataSource, wanted: int, apart: int, data: Data, seed: int) -> tuple[list[Entry], list[Entry]]:
     if source.path is None:
-        known = ", ".join(["templates", "teacher", *GENERATORS])
+        known = ", ".join(["templates", "teacher", "teacher_chat", *GENERATORS])
         raise DataError(f"data source {source.source!r} needs a path; sources that generate: {known}")
     opened = open_source(source.path, _format(source), source.options, seed)
     census = Census.of(opened)
