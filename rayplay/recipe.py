@@ -191,6 +191,9 @@ class Training(Optimisation):
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0
     max_failures: NonNegativeInt = 1
     checkpoint_every: PositiveInt | None = Field(None, description="optimizer steps between checkpoints")
+    trackers: tuple[Literal["wandb", "mlflow", "trackio"], ...] = Field(
+        (), description="beside metrics.jsonl and TensorBoard; each is an extra: rayplay[wandb]"
+    )
 
     @model_validator(mode="after")
     def _weights_match(self) -> "Training":

@@ -3,6 +3,7 @@
 Under torch.distributed every worker calls `run_phase` with the same arguments; gradients meet in DDP.
 """
 
+import importlib.util
 import math
 import os
 import time
@@ -65,6 +66,9 @@ def run_phase(
         RecipeError: Unknown method, or prefix sharing would not be exact.
         AlarmError: Training can no longer teach anything (loss is not a number).
     """
+    missing = [name for name in settings.trackers if importlib.util.find_spec(name) is None]
+    if missing:
+        raise RecipeError(f"training.trackers names {missing[0]!r}, not installed; pip install 'rayplay[{missing[0]}]'")
     started = time.monotonic()
     usable = usable_rows(find_objective(method).rows(rows), settings.max_length)
     world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -165,7 +169,7 @@ def _shared_arguments(settings: TrainSettings, work_dir: Path, num_steps: int, m
         "save_strategy": "steps" if settings.checkpoint_every else "no",
         "save_steps": settings.checkpoint_every or num_steps,
         "save_total_limit": 2,
-        "report_to": [],
+        "report_to": list(settings.trackers),
         "disable_tqdm": True,
         "gradient_checkpointing": settings.gradient_checkpointing,
         "ddp_find_unused_parameters": False,

@@ -27,6 +27,7 @@ class TrainSettings(Record):
     gradient_checkpointing: bool = False
     max_length: int = 2048  # longer rows are left out and reported by id
     checkpoint_every: int | None = None
+    trackers: tuple[str, ...] = ()
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     trust_remote_code: bool = False
     seed: int = 0
@@ -41,7 +42,7 @@ def settings_for(training: Training, model: Model, seed: int, phase: Optimisatio
             key: getattr(training, key)
             for key in (
                 *("beta", "loss_type", "loss_weights", "use_lora", "lora"),
-                *("tree_packing", "max_unique_tokens", "gradient_checkpointing", "checkpoint_every"),
+                *("tree_packing", "max_unique_tokens", "gradient_checkpointing", "checkpoint_every", "trackers"),
             )
         },
         max_length=model.max_length,

@@ -1,5 +1,6 @@
 """A phase sees the planned rows, reports what it leaves out, and ends with weights that the next phase starts from."""
 
+import importlib.util
 import json
 
 import pytest
@@ -171,6 +172,13 @@ def test_a_loss_that_is_not_a_number_stops_the_run(model_dir, tmp_path):
 def test_dropout_with_tree_packing_is_refused_with_the_way_out(model_dir, tmp_path):
     with pytest.raises(RecipeError, match=r"lora\.dropout is 0\.1.*tree_packing=false"):
         run(model_dir, tmp_path, lora=Lora(dropout=0.1))
+
+
+def test_a_tracker_that_is_not_installed_is_named_with_its_extra(model_dir, tmp_path):
+    if importlib.util.find_spec("wandb"):
+        pytest.skip("wandb is installed here")
+    with pytest.raises(RecipeError, match=r"rayplay\[wandb\]"):
+        run(model_dir, tmp_path, trackers=("wandb",))
 
 
 def test_an_unknown_method_names_the_known_ones(model_dir, tmp_path):
