@@ -121,11 +121,7 @@ class Ground:
         for path in self.outside.iterdir():
             found.append(f"wrote {path.name}")
             path.unlink()
-        if (
-            not self.victim.exists()
-            or self.victim.read_text() != "victim"
-            or self.victim.stat().st_mode & 0o777 != 0o666
-        ):
+        if not self._victim_is_well():
             found.append("harmed the victim")
             self.victim.unlink(missing_ok=True)
             self.victim.write_text("victim")

@@ -141,7 +141,7 @@ class Canary:
         if reply.ended_by or reply.exit != 0:
             return ""  # ended by the parent or the kernel: it did not get through
         kind, text = reply.result[:1], reply.result[9:].decode(errors="replace")
-        return text if kind == b"R" else ""
+        return text if kind == b"R" else f"the canary did not run: {text or 'no result'}"
 
     def ended_by(self, name: str, expected: str) -> str:
         """ "" where the parent ended the call for the expected reason."""

@@ -38,6 +38,7 @@ IOCTL = {"TCGETS": 0x5401, "TIOCGWINSZ": 0x5413, "FIONREAD": 0x541B, "FIONBIO": 
 IOCTL |= {"FIONCLEX": 0x5450, "FIOCLEX": 0x5451}
 PRCTL = {"PR_GET_DUMPABLE": 3, "PR_SET_NAME": 15, "PR_GET_NAME": 16, "PR_GET_NO_NEW_PRIVS": 39}
 
+OWNERS = ("chmod", "fchmod", "fchmodat", "utimensat", "truncate")
 # for tools that need the network and may have it
 NETWORK = ("connect", "sendmsg", "sendmmsg", "recvmsg", "recvmmsg", "setsockopt", "getsockopt", "sendto")
 AF_INET, AF_INET6 = 2, 10
@@ -50,12 +51,18 @@ O_ASYNC = 0o20000  # would let the kernel signal whoever owns the descriptor
 AF_UNIX, SOCK_STREAM, SOCK_DGRAM, SOCK_TYPE_MASK = 1, 1, 2, 0xF
 
 
-def build_filter(networked: bool = False) -> bytes:
-    """The filter as the kernel takes it: an array of 8-byte `struct sock_filter`."""
+def build_filter(networked: bool = False, owner: bool = False) -> bytes:
+    """The filter as the kernel takes it: an array of 8-byte `struct sock_filter`.
+
+    Args:
+        networked: Whether to allow TCP and UDP.
+        owner: Whether the child is a user who owns files outside. Landlock does not govern what OWNERS may do to these.
+    """
     bpf = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.ENOSYS))
     bpf.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
     for name in ALLOWED:
-        _allow(bpf, name)
+        if not (owner and name in OWNERS):
+            _allow(bpf, name)
     for command in FCNTL.values():
         _allow(bpf, "fcntl", Arg(1, MASKED_EQ, 0xFFFFFFFF, command))
     flags_without_async = (Arg(1, MASKED_EQ, 0xFFFFFFFF, 4), Arg(2, MASKED_EQ, O_ASYNC, 0))
@@ -78,6 +85,8 @@ def build_filter(networked: bool = False) -> bytes:
         _refuse(bpf, "socket")
     _allow(bpf, "clone", Arg(0, MASKED_EQ, CLONE_THREAD | CLONE_ANYTHING_ELSE, CLONE_THREAD))
     _refuse(bpf, "clone", Arg(0, MASKED_EQ, CLONE_THREAD, 0))
+    for name in OWNERS if owner else ():
+        _refuse(bpf, name)
     for name in ("fork", "vfork", "kill", "tgkill", "tkill", "execve", "setrlimit"):
         _refuse(bpf, name)
     with tempfile.TemporaryFile() as file:

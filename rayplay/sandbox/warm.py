@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from os import geteuid
 from typing import IO, Any
 
 from rayplay.errors import SandboxError, ToolboxError
@@ -85,11 +86,12 @@ class Zygote:
 
     def _greet(self, setup: Setup) -> dict:
         limits, networked = setup.limits, "network" in setup.grants
+        owner = geteuid() != 0 and setup.level < Level.L3  # at L3 the mounts are read-only for everybody
         config = {
             "modules": setup.modules,
             "search_paths": setup.search_paths,
             "level": setup.level.value,
-            "seccomp": b64encode(filter_bytes(networked)).decode() if setup.level is not Level.L0 else "",
+            "seccomp": b64encode(filter_bytes(networked, owner)).decode() if setup.level is not Level.L0 else "",
             "limits": limits.model_dump(),
             "result_bytes": limits.output_bytes + limits.state_bytes + FRAME_BYTES,
             "scratch": self.launch.scratch,
@@ -161,6 +163,6 @@ def start(launch: Launch, complaints: IO[bytes]) -> tuple[socket.socket, subproc
 
 
 @cache
-def filter_bytes(networked: bool) -> bytes:
-    """The seccomp filter, built once for all zygotes."""
-    return build_filter(networked)
+def filter_bytes(networked: bool, owner: bool) -> bytes:
+    """The seccomp filter, built once for all zygotes of a kind."""
+    return build_filter(networked, owner)
