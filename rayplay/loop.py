@@ -68,9 +68,11 @@ def play_round(run: Run, number: int, policy: Adapter | None) -> Adapter:
             adapter = stage.read_adapter()
             if adapter is None:
                 run.load(policy)
-                plans = run.plan(stage, number, policy.version if policy else "base")
-                trajectories = run.roll_out(stage, plans)
-                pairs = run.pair(stage, trajectories)
+                if run.recipe.data.preferences:
+                    pairs = run.pair_preferences(stage)
+                else:
+                    plans = run.plan(stage, number, policy.version if policy else "base")
+                    pairs = run.pair(stage, run.roll_out(stage, plans))
                 adapter = run.train(stage, pairs, run.recipe.training.method, policy, None)
             run.load(adapter)
             if run.evaluates(number):

@@ -16,7 +16,7 @@ from rayplay.actors.pool import PoolSettings, RolloutPool
 from rayplay.actors.rollout import Admission, EngineSettings
 from rayplay.actors.tools import ToolActor
 from rayplay.console import Say
-from rayplay.data.prepare import prepare
+from rayplay.data.prepare import Prepared, prepare
 from rayplay.episode import EpisodeLimits
 from rayplay.errors import RecipeError, ResourceError, RunFolderError, ToolboxError
 from rayplay.mcp_tools import McpToolbox
@@ -122,24 +122,27 @@ def open_run(recipe: Recipe, folder: RunFolder, say: Say) -> Iterator[Run]:
         with say.stage("start", "Ray, tool actors and engines", 3, "under a minute") as bar:
             cluster = stack.enter_context(open_recipe_cluster(recipe))
             bar.advance()
-            begin(folder, make_manifest(recipe, found), say)
-            logs = folder.path / "logs"
-            logs.mkdir(parents=True, exist_ok=True)
+            manifest = make_manifest(recipe, found)
+            check_same_recipe(folder, manifest)
             tools = start_tool_actors(recipe)
+            prepared = load_or_make_tasks(recipe, folder, load_tools(recipe), tools[0])
+            begin(folder, manifest, prepared, say)
+            logs = folder.path / "logs"
+            logs.mkdir(exist_ok=True)
             bar.advance()
             pool = RolloutPool(*pool_settings(recipe, found), tools, str(logs.absolute()))
             stack.callback(pool.close)
             pool.start()
             bar.advance()
-        train, held_out, demonstrations = load_or_make_tasks(recipe, folder, load_tools(recipe), tools[0])
+        counts = f"{len(prepared.train)} training tasks, {len(prepared.demonstrations)} demonstrations"
         say.line(
-            f"{'':<10} {len(train)} training tasks, {len(demonstrations)} demonstrations, {len(held_out)} held-out; "
+            f"{'':<10} {counts}, {len(prepared.held_out)} held-out; "
             f"tools at {found['isolation']['level']}, {int(cluster.cpus)} cores, {int(cluster.gpus)} GPUs"
         )
         dialect = load_dialect(
             found["model_dir"], recipe.model.dialect, trust_remote_code=recipe.model.trust_remote_code
         )
-        yield Run(recipe, folder, say, dialect, found["model_dir"], pool, train, held_out, demonstrations)
+        yield Run(recipe, folder, say, dialect, found["model_dir"], pool, *prepared)
 
 
 @contextmanager
@@ -163,14 +166,24 @@ def open_recipe_cluster(recipe: Recipe) -> Iterator[Cluster]:
         yield cluster
 
 
-def begin(folder: RunFolder, manifest: Json, say: Say) -> None:
-    """Write the manifest of a new run, or make sure that an earlier one had the same recipe, and mend what is damaged.
+def begin(folder: RunFolder, manifest: Json, prepared: Prepared, say: Say) -> None:
+    """The first write of a new run: its tasks, then its manifest. In an old one, mend what is damaged."""
+    if folder.manifest_path.is_file():
+        for name in folder.mend():
+            say.line(f"{'':<10} {name} was damaged: that stage and the later ones are done again")
+        return
+    for name, records in prepared._asdict().items():
+        write_lines(folder.path / "tasks" / f"{name}.jsonl", records)
+    write_json(folder.manifest_path, manifest)
+
+
+def check_same_recipe(folder: RunFolder, manifest: Json) -> None:
+    """Nothing to say about a new folder.
 
     Raises:
         RunFolderError: The folder holds a run of another recipe.
     """
     if not folder.manifest_path.is_file():
-        write_json(folder.manifest_path, manifest)
         return
     before = folder.manifest()
     if before.get("recipe_hash") != manifest["recipe_hash"]:
@@ -178,8 +191,6 @@ def begin(folder: RunFolder, manifest: Json, say: Say) -> None:
         raise RunFolderError(
             f"{folder.path} holds a run of another recipe ({changed}); choose another --output-dir, or move it away"
         )
-    for name in folder.mend():
-        say.line(f"{'':<10} {name} was damaged: that stage and the later ones are done again")
 
 
 def make_manifest(recipe: Recipe, found: Json) -> Json:
@@ -296,14 +307,11 @@ def pool_settings(recipe: Recipe, found: Json) -> tuple[PoolSettings, EngineSett
     return pool, engine, limits
 
 
-def load_or_make_tasks(
-    recipe: Recipe, folder: RunFolder, specs: tuple[ToolSpec, ...], tools: ActorHandle
-) -> tuple[list[Task], list[Task], list[Demonstration]]:
+def load_or_make_tasks(recipe: Recipe, folder: RunFolder, specs: tuple[ToolSpec, ...], tools: ActorHandle) -> Prepared:
     """The tasks as they were first used, or made now: what a resumed run learns from never changes."""
-    names = {"train": Task, "held_out": Task, "demonstrations": Demonstration}
-    paths = {name: folder.path / "tasks" / f"{name}.jsonl" for name in names}
-    if all(path.is_file() for path in paths.values()):
-        return tuple(read_lines(paths[name], kind) for name, kind in names.items())
+    if folder.manifest_path.is_file():
+        kinds = {"train": Task, "held_out": Task, "demonstrations": Demonstration}
+        return Prepared(*(read_lines(folder.path / "tasks" / f"{name}.jsonl", kind) for name, kind in kinds.items()))
 
     def execute(name: str, arguments: Json, state: str | None = None) -> ToolResult:
         call = ToolCall(call_id=digest([name, arguments]), name=name, arguments=arguments)
@@ -314,7 +322,4 @@ def load_or_make_tasks(
 
     training = recipe.training
     warm = training.warm_start.demonstrations if training.warm_start else 0
-    prepared = prepare(recipe.data, specs, execute, seed=recipe.seed, demonstrations=warm)
-    for name, records in prepared._asdict().items():
-        write_lines(paths[name], records)
-    return prepared
+    return prepare(recipe.data, specs, execute, seed=recipe.seed, demonstrations=warm)

@@ -56,6 +56,7 @@ class Data(Section):
     train_tasks: PositiveInt = 400
     held_out_tasks: PositiveInt = 60
     max_rows: PositiveInt | None = Field(None, description="read at most this many rows of each source")
+    preferences: bool = Field(False, description="train on the sources' own pairs instead of pairs from rollouts")
     split_by: Literal["row", "tool", "template"] = "row"
 
 

@@ -11,6 +11,8 @@ from rayplay.actors.pool import RolloutPool
 from rayplay.actors.rollout import GroupPlan, plan_group
 from rayplay.actors.training import train_policy
 from rayplay.console import Bar, Say
+from rayplay.data import preference_pairs
+from rayplay.data.prepare import read_preferences
 from rayplay.dialects import Dialect
 from rayplay.errors import AlarmError
 from rayplay.metrics import by_kind, measure
@@ -133,6 +135,20 @@ class Run:
                 f"{stage.name}: no pairs: within each group all rewards are alike; raise rollout.temperature or "
                 "rollout.samples_per_task, lower pairs.min_margin, or take harder tasks"
             )
+        return pairs
+
+    def pair_preferences(self, stage: Stage) -> list[Pair]:
+        """The pairs that the data sources hold, as tokens -> pairs.jsonl."""
+        recipe = self.recipe
+        preferences = read_preferences(recipe.data, recipe.seed)
+        pairs, left_out = preference_pairs.pairs_of(
+            preferences, self.dialect, recipe.model.max_length, one_decision=recipe.pairs.strategy != "trajectory"
+        )
+        write_lines(stage.path / "pairs.jsonl", pairs)
+        why = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "none"
+        self.say.line(f"{'':<10} {len(pairs)} pairs from {len(preferences)} preferences (left out: {why})")
+        if not pairs:
+            raise AlarmError(f"{stage.name}: no preference fits model.max_length={recipe.model.max_length}; raise it")
         return pairs
 
     def train(

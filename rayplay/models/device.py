@@ -54,14 +54,15 @@ def allocator_env() -> dict[str, str]:
     openmp = Path(sys.prefix) / "lib" / "libiomp5.so"
     tcmalloc = ctypes.util.find_library("tcmalloc_minimal") or ctypes.util.find_library("tcmalloc")
     preload = [str(openmp)] if openmp.exists() else []
+    quick_sleep = {"KMP_BLOCKTIME": "1"} if preload else {}  # ms: idle threads must not spin on a core that others need
     if tcmalloc:
-        return {"LD_PRELOAD": ":".join([tcmalloc, *preload])}
+        return {"LD_PRELOAD": ":".join([tcmalloc, *preload]), **quick_sleep}
     keep = {
         "MALLOC_MMAP_THRESHOLD_": "4294967296",
         "MALLOC_TRIM_THRESHOLD_": "17179869184",
         "MALLOC_TOP_PAD_": "268435456",
     }
-    return keep | ({"LD_PRELOAD": preload[0]} if preload else {})
+    return {**keep, **({"LD_PRELOAD": preload[0]} if preload else {}), **quick_sleep}
 
 
 def engine_env(cores: list[int], kv_cache_gib: int) -> dict[str, str]:
