@@ -8,15 +8,25 @@ from pathlib import Path
 
 import pytest
 import ray
+import torch
 
 from rayplay.actors.training import train_policy
 from rayplay.errors import AlarmError
+from rayplay.training.phase import run_phase
 from rayplay.training.settings import TrainSettings
 from tests.micro import save_micro_model
 from tests.unit.test_training_objectives import make_pairs, rows_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(280)]
-STEPS = 200
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(290)]
+STEPS = 100
+SETTINGS = {
+    "batch_size": 6,
+    "max_steps": STEPS,
+    "learning_rate": 1e-3,
+    "loss_type": ("sigmoid", "sft"),
+    "dtype": "float32",
+    "checkpoint_every": 30,
+}
 
 
 @pytest.fixture(scope="module")
@@ -26,28 +36,6 @@ def model_dir(tmp_path_factory):
     ray.init(address="local", dashboard_host="127.0.0.1", **options)
     yield save_micro_model(tmp_path_factory.mktemp("model"))
     ray.shutdown()
-
-
-def train(model_dir, folder, method="dpo", workers=2, on_step=None, **changes):
-    defaults = {
-        "batch_size": 6,
-        "max_steps": STEPS,
-        "learning_rate": 1e-3,
-        "loss_type": ("sigmoid", "sft"),
-        "dtype": "float32",
-        "checkpoint_every": 40,
-    }
-    return train_policy(
-        model_dir=model_dir,
-        rows=make_pairs(10) if method == "dpo" else rows_for(method),
-        method=method,
-        settings=TrainSettings(**(defaults | changes)),
-        start=None,
-        version="round-001",
-        storage_dir=str(folder),
-        num_workers=workers,
-        on_step=on_step,
-    )
 
 
 def training_processes():
@@ -68,26 +56,35 @@ def training_processes():
     return sorted(pid for pid, name in names.items() if name.startswith("ray::RayTrainWorker") and ours(pid))
 
 
-def test_two_workers_train_like_one_and_a_killed_worker_changes_nothing(model_dir, tmp_path):
-    whole = train(model_dir, tmp_path / "one", workers=1)
+def test_two_workers_one_of_them_killed_train_like_one(model_dir, tmp_path):
+    torch.set_num_threads(1)
+    settings = TrainSettings(**SETTINGS)
+    whole = run_phase(
+        model_dir=model_dir, rows=make_pairs(10), method="dpo", settings=settings, work_dir=tmp_path / "one"
+    )
     assert len(whole.steps) == STEPS
     assert whole.steps[-1]["loss"] < whole.steps[0]["loss"]
     killed = threading.Event()
 
     def kill_one(entry):
-        if entry["step"] > 50 and not killed.is_set():
+        if entry["step"] > 30 and not killed.is_set():
             os.kill(training_processes()[0], signal.SIGKILL)
             killed.set()
 
-    broken = train(model_dir, tmp_path / "two", workers=2, on_step=kill_one)
-    assert killed.is_set()
-    losses = [[entry["loss"] for entry in outcome.steps] for outcome in (whole, broken)]
-    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
-    assert (
-        broken.adapter.files.keys()
-        == whole.adapter.files.keys()
-        == {"adapter_config.json", "adapter_model.safetensors"}
+    broken = train_policy(
+        model_dir=model_dir,
+        rows=make_pairs(10),
+        method="dpo",
+        settings=settings,
+        start=None,
+        version="round-001",
+        storage_dir=str(tmp_path / "two"),
+        num_workers=2,
+        on_step=kill_one,
     )
+    assert killed.is_set()
+    assert [e["loss"] for e in broken.steps] == pytest.approx([e["loss"] for e in whole.steps], abs=1e-4)
+    assert set(broken.adapter.files) == {"adapter_config.json", "adapter_model.safetensors"}
     lines = [json.loads(line) for line in (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
     assert list((tmp_path / "two" / "tensorboard" / "round-001").glob("events.*"))
@@ -95,5 +92,14 @@ def test_two_workers_train_like_one_and_a_killed_worker_changes_nothing(model_di
 
 
 def test_a_users_mistake_in_a_worker_arrives_as_that_error_and_is_not_tried_again(model_dir, tmp_path):
+    changes = {"learning_rate": 1e30, "max_grad_norm": 1e30, "max_steps": 4}
     with pytest.raises(AlarmError, match=r"lower training\.learning_rate"):
-        train(model_dir, tmp_path, "sft", workers=1, learning_rate=1e30, max_grad_norm=1e30, max_steps=4)
+        train_policy(
+            model_dir=model_dir,
+            rows=rows_for("sft"),
+            method="sft",
+            settings=TrainSettings(**SETTINGS | changes),
+            start=None,
+            version="sft",
+            storage_dir=str(tmp_path),
+        )
