@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from rayplay.data.census import Census
-from rayplay.data.sources import Opened, open_source, read_opened
+from rayplay.data.contamination import NGRAM, overlaps
+from rayplay.data.mixing import request_of
+from rayplay.data.reading import rows_of
+from rayplay.data.sources import Opened, open_source, read_opened, read_source
 from rayplay.data.transcript import transcript
 from rayplay.data.writing import write_lines, write_texts
 
@@ -118,6 +122,45 @@ def show(
         if shown >= n:
             return
     census.require_usable(path)
+
+
+@data_app.command()
+def overlap(
+    train: Annotated[str, typer.Argument(help="What is to be trained on.")],
+    test: Annotated[str, typer.Argument(help="What is measured on: a data set, or BFCL question files.")],
+    ngram: Annotated[int, typer.Option(min=2, help="Words of a shared run that count as overlap.")] = NGRAM,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
+) -> None:
+    """Name the training rows that ask what a test row asks; exit code 1 where there are any.
+
+    Example:
+
+        rayplay data overlap generated/sft_zoo/demonstrations.jsonl BFCL_v4_simple_python.json
+    """
+    found = overlaps(_questions(train), _questions(test), ngram)
+    if as_json:
+        print(json.dumps({"overlaps": len(found), "rows": [o._asdict() for o in found]}, ensure_ascii=False))
+    else:
+        for hit in found:
+            print(f"{hit.train_id} asks what {hit.test_id} asks: {hit.how}")
+        print(f"{len(found)} training rows overlap")
+    if found:
+        raise typer.Exit(1)
+
+
+def _questions(path: str) -> Iterator[tuple[str, str]]:
+    """(id, question) of a data set in any format, or of BFCL's question files."""
+    if Path(path).is_file():
+        rows = (row.value for row in rows_of(Path(path)))
+        first = next(rows, None)
+        if isinstance(first, dict) and isinstance(first.get("question"), list):
+            for value in (first, *rows):
+                turns = [m for turn in value["question"] for m in turn if m.get("role") == "user"]
+                yield str(value["id"]), " ".join(m["content"] for m in turns)
+            return
+    for outcome in read_source(path):
+        for task in outcome.usable.tasks if outcome.usable else ():
+            yield task.task_id, request_of(task)
 
 
 def _options(pairs: list[str] | None) -> dict[str, object]:

@@ -25,6 +25,7 @@ GENERATORS: dict[str, Rows] = {
     "zoo": lambda seed, count, side, options: zoo_rows(seed, count, side, **options),
     "toolbench_synthetic": lambda seed, count, side, options: synthetic_rows(seed, count, side, **options),
 }
+OPTIONS = {"zoo": {"group"}, "toolbench_synthetic": {"finish", "distractors"}}
 LEAST_HELD_OUT_SHARE = 0.1
 
 
@@ -127,6 +128,10 @@ def _read(
         return _taught(source, specs, execute, wanted, seed), []
     if source.source in GENERATORS:
         rows = GENERATORS[source.source]
+        unknown = set(source.options) - OPTIONS[source.source]
+        if unknown:
+            known = ", ".join(sorted(OPTIONS[source.source]))
+            raise DataError(f"data source {source.source!r} has no option {min(unknown)!r}; known: {known}")
         train, held_out = (
             [Entry(tasks_of(row)[0], row) for row in rows(seed, count, side, source.options)]
             for side, count in (("train", wanted), ("held_out", apart))

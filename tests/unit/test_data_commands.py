@@ -77,3 +77,14 @@ def test_show_says_what_is_preferred_to_what():
     text = run("show", FIXTURES / "preference-jsonl", "--n", "1").stdout
     assert 'assistant -> get_tide({"port": "Brest"})' in text
     assert text.index("--- chosen") < text.index("--- rejected (no_call)")
+
+
+def test_overlap_names_training_rows_that_ask_a_test_question(tmp_path):
+    questions = [{"id": "simple_0", "question": [[{"role": "user", "content": "tides in BREST for 2 days"}]]}]
+    (tmp_path / "bfcl.json").write_text("\n".join(map(json.dumps, questions)))
+    result = run("overlap", FIXTURES / "openai-jsonl", tmp_path / "bfcl.json", "--json")
+    report = json.loads(result.stdout)
+    assert (result.exit_code, report["overlaps"]) == (1, 1)
+    assert report["rows"][0]["train_id"] == "openai-jsonl/a/0"
+    assert report["rows"][0]["test_id"] == "simple_0"
+    assert run("overlap", FIXTURES / "xlam", tmp_path / "bfcl.json").exit_code == 0
