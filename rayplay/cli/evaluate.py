@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import signal
 import time
 from pathlib import Path
 from typing import Annotated
@@ -51,18 +52,27 @@ def evaluate(
     if repeats > 1 and temperature == 0:
         raise EvaluationError(f"--repeats {repeats} of greedy answers are the same answers; add --temperature 0.7")
     say = Say()
-    if gold or empty:
-        result, folder = _baseline(categories, empty=empty, limit=limit, seed=seed, output_dir=output_dir, say=say)
-    else:
-        settings = BfclSettings(categories, limit, seed, repeats, temperature, max_new_tokens)
-        # By name, as the commands are: known answers need neither torch nor Ray, and must not wait for them.
-        models = importlib.import_module("rayplay.cli.evaluate_models")
-        folder = output_dir or models.default_folder(model_path, compare, tasks, settings)
-        result = models.evaluate_models(model_path, compare, config, tasks, settings, folder, say)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        if gold or empty:
+            result, folder = _baseline(categories, empty=empty, limit=limit, seed=seed, output_dir=output_dir, say=say)
+        else:
+            settings = BfclSettings(categories, limit, seed, repeats, temperature, max_new_tokens)
+            # By name, as the commands are: known answers need neither torch nor Ray, and must not wait for them.
+            models = importlib.import_module("rayplay.cli.evaluate_models")
+            folder = output_dir or models.default_folder(model_path, compare, tasks, settings)
+            result = models.evaluate_models(model_path, compare, config, tasks, settings, folder, say)
+    except KeyboardInterrupt:
+        say.line("stopped; the same command with the same folder goes on where this one was")
+        raise typer.Exit(130) from None
     write_json(folder / "evaluation.json", result)
     say.line(f"kept in {folder}")
     if as_json:
         print(json.dumps(result))
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _baseline(

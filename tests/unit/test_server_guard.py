@@ -42,15 +42,19 @@ def test_a_guarded_command_keeps_its_exit_code():
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at processes through /proc")
-@pytest.mark.timeout(60)
-def test_closing_stdin_ends_the_command_and_its_children():
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("killed_first", [False, True])
+def test_closing_stdin_ends_the_command_and_its_children(killed_first):
+    """Also where the process that was started is itself killed before, as Ray does with a worker's children."""
     process = start(sys.executable, "-c", FAMILY)
     pids = [int(pid) for pid in process.stdout.readline().split()]
     assert all(map(is_running, pids))
+    if killed_first:
+        process.kill()
     process.stdin.close()
     process.wait(timeout=30)
     process.stdout.close()
-    for _ in range(100):
+    for _ in range(150):
         if not any(map(is_running, pids)):
             break
         time.sleep(0.1)
