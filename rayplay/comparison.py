@@ -182,7 +182,7 @@ def _play(
             pool.start()
         specs = load_tools(recipe)
         tasks = read_task_file(Path(tasks_file), specs) if tasks_file else None
-        held_out = tasks or load_or_make_tasks(recipe, tasks_folder, specs, tools[0])[1]
+        held_out = tasks or load_or_make_tasks(recipe, tasks_folder, specs, tools[0]).held_out
         dialect = load_dialect(found["model_dir"], recipe.model.dialect)
         run = Run(recipe, kept, say, dialect, found["model_dir"], pool, [], held_out, [])
         for subject in group:
