@@ -2,42 +2,62 @@
 
 import importlib
 import sys
+from typing import Any, NamedTuple
 
-import click
 import typer
 from typer.core import TyperGroup
 
 from rayplay.errors import RayplayError
 
-# command -> module of this package whose `<command>_app` implements it
-COMMANDS: dict[str, str] = {
-    "train": "train",
-    "recipe": "recipe",
-    "rollout": "stages",
-    "score": "stages",
-    "pairs": "stages",
-    "tools": "tools",
-    "sandbox": "sandbox",
-    "evaluate": "evaluate",
-    "bfcl": "bfcl",
-    "bench": "bench",
-    "export": "export",
-    "data": "data",
-    "generate-data": "generate",
+
+class Lazy(NamedTuple):
+    """A command that is not imported yet: the module whose `<command>_app` implements it, and its line in the help."""
+
+    module: str
+    line: str
+
+
+COMMANDS: dict[str, Lazy] = {
+    "train": Lazy("train", "Carry out a recipe: sample, execute, score, pair, train, publish, measure."),
+    "recipe": Lazy("recipe", "Look at recipes, or print their JSON schema."),
+    "rollout": Lazy("stages", "Sample one round and seal it; nothing is trained."),
+    "score": Lazy("stages", "Score sealed trajectories with other rewards; nothing is sampled."),
+    "pairs": Lazy("stages", "Pair sealed trajectories and explain the pairs."),
+    "tools": Lazy("tools", "Look at tools, try them, add new ones."),
+    "sandbox": Lazy("sandbox", "What isolation tools run in, as proven on this machine."),
+    "evaluate": Lazy("evaluate", "Measure models on tasks of your own and on BFCL, with intervals."),
+    "bfcl": Lazy("bfcl", "Run the official `bfcl` by hand."),
+    "bench": Lazy("bench", "Measure how fast a part is, beside what it replaces."),
+    "export": Lazy("export", "Write the trained model, ready for transformers and vLLM."),
+    "data": Lazy("data", "Inspect, convert and show tool-use data sets."),
+    "generate-data": Lazy("generate", "Make tasks and demonstrations and write them as JSON lines."),
 }
 
 
-class LazyGroup(TyperGroup):
-    """Imports the module of a command when it is asked for, so that `rayplay --help` does not load torch or vllm."""
+CALLED = "rayplay.called"  # key of the context: the command that is called, not only listed
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+
+class LazyGroup(TyperGroup):
+    """Imports the module of a command when it is called; `rayplay --help` shows the lines above and loads nothing."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        ctx.meta[CALLED] = args[0]
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"rayplay.cli.{COMMANDS[cmd_name]}")
-        command = typer.main.get_command(getattr(module, f"{cmd_name.replace('-', '_')}_app"))
+        lazy = COMMANDS[cmd_name]
+        if ctx.meta.get(CALLED) == cmd_name:
+            module = importlib.import_module(f"rayplay.cli.{lazy.module}")
+            found = getattr(module, f"{cmd_name.replace('-', '_')}_app")
+        else:
+            found = typer.Typer(help=lazy.line)
+            found.callback(invoke_without_command=True)(lambda: None)
+        command = typer.main.get_command(found)
         command.name = cmd_name
         return command
 
