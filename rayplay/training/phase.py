@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
 
 from rayplay.errors import RecipeError
 from rayplay.models.device import choose_dtype
@@ -113,7 +113,7 @@ def build_trainer(
     if sharing.tree and reason:
         raise RecipeError(f"training.tree_packing is on, but {reason}; --set training.tree_packing=false")
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    return objective.trainer(
+    trainer = objective.trainer(
         model=model,
         args=objective.config(settings, _shared_arguments(settings, work_dir, len(steps), model)),
         train_dataset=objective.columns(rows),
@@ -124,6 +124,8 @@ def build_trainer(
         steps=steps,
         sharing=sharing,
     )
+    trainer.remove_callback(PrinterCallback)  # steps go to StepLog
+    return trainer
 
 
 def load_policy(model_dir: str, settings: TrainSettings, start_dir: Path | None) -> tuple[Any, LoraConfig | None]:

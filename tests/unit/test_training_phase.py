@@ -8,12 +8,14 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
+from trl import SFTTrainer
 
 from rayplay.errors import AlarmError, DataError, RecipeError, ResourceError
 from rayplay.recipe import Lora
 from rayplay.records import Message, StopReason, Task, Trajectory
+from rayplay.training.objectives import OBJECTIVES, Objective, PlannedSteps
 from rayplay.training.phase import run_phase
-from rayplay.training.rows import advantage_rows, usable_rows
+from rayplay.training.rows import advantage_rows, sft_columns, usable_rows
 from rayplay.training.schedule import plan_steps
 from rayplay.training.settings import TrainSettings
 from tests.micro import save_micro_model
@@ -172,6 +174,17 @@ def test_a_loss_that_is_not_a_number_stops_the_run(model_dir, tmp_path):
 def test_dropout_with_tree_packing_is_refused_with_the_way_out(model_dir, tmp_path):
     with pytest.raises(RecipeError, match=r"lora\.dropout is 0\.1.*tree_packing=false"):
         run(model_dir, tmp_path, lora=Lora(dropout=0.1))
+
+
+def test_an_objective_of_ones_own_is_a_loss_and_a_row_of_the_table(model_dir, tmp_path, monkeypatch):
+    class Mine(PlannedSteps, SFTTrainer):
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            log_probs = model(**inputs, fused_lm_head=True).log_probs
+            return -torch.expm1(0.5 * log_probs)[inputs["labels"][:, 1:] != -100].mean()
+
+    monkeypatch.setitem(OBJECTIVES, "mine", Objective(sft_columns, OBJECTIVES["sft"].config, Mine))
+    result = run(model_dir, tmp_path, "mine", rows=rows_for("sft"), max_steps=3)
+    assert 0 < result.steps[-1]["loss"] < result.steps[0]["loss"] < 1
 
 
 def test_a_tracker_that_is_not_installed_is_named_with_its_extra(model_dir, tmp_path):
