@@ -15,6 +15,7 @@ from rayplay.data.census import Census
 from rayplay.data.contamination import NGRAM, overlaps
 from rayplay.data.mixing import request_of
 from rayplay.data.reading import rows_of
+from rayplay.data.source import has
 from rayplay.data.sources import Opened, open_source, read_opened, read_source
 from rayplay.data.transcript import transcript
 from rayplay.data.writing import write_lines, write_texts
@@ -155,8 +156,9 @@ def _questions(path: str) -> Iterator[tuple[str, str]]:
         first = next(rows, None)
         if isinstance(first, dict) and isinstance(first.get("question"), list):
             for value in (first, *rows):
-                turns = [m for turn in value["question"] for m in turn if m.get("role") == "user"]
-                yield str(value["id"]), " ".join(m["content"] for m in turns)
+                if has(value, id=str, question=list):
+                    turns = [m for turn in value["question"] for m in turn if has(m, content=str)]
+                    yield value["id"], " ".join(m["content"] for m in turns)
             return
     for outcome in read_source(path):
         for task in outcome.usable.tasks if outcome.usable else ():
