@@ -172,9 +172,9 @@ def begin(folder: RunFolder, manifest: Json, prepared: Prepared, say: Say) -> No
         for name in folder.mend():
             say.line(f"{'':<10} {name} was damaged: that stage and the later ones are done again")
         return
-    for name, records in prepared._asdict().items():
-        write_lines(folder.path / "tasks" / f"{name}.jsonl", records)
-    write_json(folder.manifest_path, manifest)
+    tasks = folder.path / "tasks"
+    hashes = {name: write_lines(tasks / f"{name}.jsonl", records) for name, records in prepared._asdict().items()}
+    write_json(folder.manifest_path, {**manifest, "tasks": hashes})
 
 
 def check_same_recipe(folder: RunFolder, manifest: Json) -> None:
@@ -311,7 +311,13 @@ def load_or_make_tasks(recipe: Recipe, folder: RunFolder, specs: tuple[ToolSpec,
     """The tasks as they were first used, or made now: what a resumed run learns from never changes."""
     if folder.manifest_path.is_file():
         kinds = {"train": Task, "held_out": Task, "demonstrations": Demonstration}
-        return Prepared(*(read_lines(folder.path / "tasks" / f"{name}.jsonl", kind) for name, kind in kinds.items()))
+        paths = {name: folder.path / "tasks" / f"{name}.jsonl" for name in kinds}
+        for name, sha in folder.manifest().get("tasks", {}).items():
+            if file_hash(paths[name]) != sha:
+                raise RunFolderError(
+                    f"{paths[name]} is damaged or missing; restore it, or start anew in another folder"
+                )
+        return Prepared(*(read_lines(paths[name], kind) for name, kind in kinds.items()))
 
     def execute(name: str, arguments: Json, state: str | None = None) -> ToolResult:
         call = ToolCall(call_id=digest([name, arguments]), name=name, arguments=arguments)
