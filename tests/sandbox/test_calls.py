@@ -102,9 +102,17 @@ def test_a_tool_may_have_the_network_and_its_neighbours_may_not(level: Level):
 
 def test_pure_calls_share_children_and_keep_their_own_verdicts(sandbox: Sandbox):
     specs = {spec.name: spec for spec in sandbox.describe()}
-    plan = [("double", {"x": 1}), ("misbehave", {"how": "hang"}), ("double", {"x": "no"}),
-            ("misbehave", {"how": "die"}), ("double", {"x": 2}), ("misbehave", {"how": "print"}), ("misbehave", {"how": "raise"}),
-            ("python", {"code": "result = 5"}), ("double", {"x": 3})]  # fmt: skip
+    plan = [
+        ("double", {"x": 1}),
+        ("misbehave", {"how": "hang"}),
+        ("double", {"x": "no"}),
+        ("misbehave", {"how": "die"}),
+        ("double", {"x": 2}),
+        ("misbehave", {"how": "print"}),
+        ("misbehave", {"how": "raise"}),
+        ("python", {"code": "result = 5"}),
+        ("double", {"x": 3}),
+    ]
     calls = [(specs[n], ToolCall(call_id=str(i), name=n, arguments=a)) for i, (n, a) in enumerate(plan)]
     results = sandbox.run_many(calls)
     assert [r.call_id for r in results] == [str(i) for i in range(len(plan))]
