@@ -17,7 +17,7 @@ from rayplay.training.settings import TrainSettings
 from tests.micro import save_micro_model
 from tests.unit.test_training_objectives import make_pairs, rows_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(290)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 STEPS = 100
 SETTINGS = {
     "batch_size": 6,
