@@ -77,7 +77,7 @@ class SandboxTrial:
         idle = self.sandbox.idle()
         self.uids |= {z.uid for z in idle} - {os.getuid()}
         strays = []
-        for _ in range(20):
+        for _ in range(200):
             strays = [pid for pid in processes_of(self.uids) if pid not in {z.process.pid for z in idle if z.process}]
             if not strays:
                 return ""
