@@ -74,8 +74,6 @@ def test_the_smoke_recipe_runs_as_a_submitted_job(cluster, tmp_path):
         "--output-dir",
         str(tmp_path / "smoke"),
     ]
-    excludes = json.dumps({"excludes": ["runs", ".venv", ".git", ".cache"]})
-    command[command.index("--") : command.index("--")] = ["--runtime-env-json", excludes]
     done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=800, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     for stage in ("base/evaluation", "sft/train", "round-001/trajectories", "round-001/train"):
