@@ -29,11 +29,8 @@ def cluster():
 def test_ray_gives_the_same_lines_and_counts(cluster, name):
     opened = open_source(FIXTURES / name)
     plain, spread = Census.of(opened), Census.of(opened)
-    expected = [
-        json.loads(json.dumps(line_of(d)))
-        for o in read_opened(opened)
-        for d in (plain.counted(o).usable.demonstrations if o.usable else ())
-    ]
+    usable = [plain.counted(outcome).usable for outcome in read_opened(opened)]
+    expected = [json.loads(json.dumps(line_of(d))) for u in usable if u for d in u.demonstrations]
     lines = [json.loads(line) for line in judged_lines(opened, "demonstrations", spread)]
     for line in (*lines, *expected):
         line["origin"] = Path(line["origin"]).name

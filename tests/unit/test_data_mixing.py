@@ -120,6 +120,12 @@ def test_lines_of_ones_own_are_split_and_bounded(tmp_path):
     assert prepare(data(source, max_rows=60), (), None, seed=1, demonstrations=0) == prepared
 
 
+def test_a_handful_of_rows_still_leaves_one_to_measure_on():
+    source = DataSource(source="auto", path=str(FIXTURES / "openai-jsonl"))
+    prepared = prepare(data(source), (), None, seed=1, demonstrations=0)
+    assert len(prepared.held_out) >= 1 and len(prepared.train) >= 1
+
+
 def test_preferences_of_a_recipe_are_read():
     source = DataSource(source="toolbench-answers", path=str(FIXTURES / "toolbench-answers"))
     assert len(read_preferences(data(source), 0)) == 2
