@@ -66,9 +66,9 @@ def print_table(folder: RunFolder, say: Say) -> None:
     """The table from base to the last round, the pairs, and where the time went."""
     report = json.loads((folder.path / "report.json").read_text(encoding="utf-8"))
     table = Table(title=None)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for stage in report["stages"]:
-        table.add_column(stage["name"], justify="right")
+        table.add_column(stage["name"], justify="right", no_wrap=True)
     for metric in SHOWN:
         table.add_row(metric.replace("_", " "), *(_cell(stage["metrics"].get(metric)) for stage in report["stages"]))
     say.console.print(table)
@@ -77,6 +77,8 @@ def print_table(folder: RunFolder, say: Say) -> None:
         say.line(f"{pairs['total']} pairs: " + ", ".join(f"{n} {reason}" for reason, n in pairs["by_reason"].items()))
     parts = {name: s for name, s in report["seconds"].items() if "/" in name and s >= 0.5}
     say.line("time: " + ", ".join(f"{name} {s:.0f} s" for name, s in parts.items()))
+    spent = sum(s for name, s in report["seconds"].items() if "/" not in name)
+    say.line(f"in all {spent / 60:.1f} minutes")
     tokens = report["tokens"]
     say.line(
         f"tokens: {tokens.get('generated', 0)} generated, {tokens.get('trained', 0)} trained on "
@@ -189,6 +191,4 @@ def _evaluation(stage: Stage) -> list[Trajectory]:
 
 
 def _cell(entry: Json | None) -> str:
-    if not entry:
-        return "-"
-    return f"{entry['mean']:.2f} [{entry['low']:.2f}, {entry['high']:.2f}] n {entry['n']}"
+    return f"{entry['mean']:.2f} [{entry['low']:.2f}, {entry['high']:.2f}] n {entry['n']}" if entry else "-"

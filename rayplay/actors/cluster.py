@@ -1,7 +1,8 @@
 """Join a Ray cluster, or start one on this machine and end it.
 
 A cluster that we start asks every client for a token (Ray's default for `ray.init`, kept in ~/.ray), and its dashboard
-listens on loopback alone. Its processes are Ray's children of this process: they end with it, whether by `ray.shutdown` or by a kill.
+listens on loopback alone. Its processes are Ray's children of this process: they end with it, whether by `ray.shutdown`
+or by a kill.
 """
 
 import logging

@@ -1,5 +1,6 @@
 import asyncio
 import json
+from itertools import pairwise
 
 import pytest
 from trl import add_response_schema
@@ -70,7 +71,7 @@ def test_each_prompt_extends_what_was_sampled_before():
     trajectory = asyncio.run(
         play_episode(task(), "g/0", dialect=DIALECT, speak=speak, use=use, limits=LIMITS, policy="base", seed=1)
     )
-    for shorter, longer in zip(prompts, prompts[1:], strict=False):
+    for shorter, longer in pairwise(prompts):
         assert longer[: len(shorter)] == shorter
     assert list(trajectory.token_ids[: len(prompts[-1])]) == prompts[-1]
 
