@@ -25,6 +25,12 @@ DEFAULT_LIMITS = Limits()
 _slot_numbers = itertools.count(os.getpid())  # concurrent zygotes get different uids, also across processes
 
 
+def default_search_paths() -> list[Path]:
+    """The working directory and, where rayplay runs from its source, the folder that holds its own tools."""
+    home = Path(__file__).resolve().parents[2]
+    return list(dict.fromkeys([Path.cwd(), *([home] if (home / "pyproject.toml").is_file() else [])]))
+
+
 class Sandbox:
     """Tools of some modules, each call in a fresh confined process. Thread-safe.
 
@@ -33,7 +39,7 @@ class Sandbox:
         level: Isolation to use; None = the highest that the canaries prove here.
         limits: Bounds of a call.
         recycle_after: Calls after which a zygote is replaced.
-        search_paths: Folders to find the modules in, besides what is installed; default: the working directory.
+        search_paths: Folders to find the modules in, besides what is installed; default: `default_search_paths`.
         size: Calls that may run at once.
         allow: Of the tools' `needs`, what they may have: "network", "files".
     """
@@ -52,7 +58,7 @@ class Sandbox:
         self.level = Level(level) if level is not None else probe.best_level()
         self.limits = limits
         self.allow = frozenset(allow)
-        paths = tuple(str(Path(p).resolve()) for p in search_paths or (Path.cwd(),))
+        paths = tuple(str(Path(p).resolve()) for p in search_paths or default_search_paths())
         self._setup = Setup(tuple(modules), self.level, limits, paths)
         self._recycle_after = recycle_after
         self._free: dict[frozenset[str], list[Zygote]] = {}
