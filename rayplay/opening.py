@@ -45,6 +45,15 @@ def check(recipe: Recipe) -> Json:
     find_rewards(recipe.rewards)
     if recipe.pairs.strategy not in STRATEGIES:
         raise RecipeError(f"pairs.strategy is {recipe.pairs.strategy!r}; known: {', '.join(STRATEGIES)}")
+    if recipe.evaluation.bfcl:
+        raise RecipeError(
+            "evaluation.bfcl: BFCL is not scored inside a run; leave it out and measure the run afterwards with "
+            f"`rayplay evaluate --model-path RUN --bfcl {','.join(recipe.evaluation.bfcl)}`"
+        )
+    if recipe.training.method == "grpo":
+        raise RecipeError(
+            "training.method is 'grpo', which a run does not feed with its groups yet; use 'dpo' or 'kto'"
+        )
     if not recipe.tools:
         raise RecipeError('tools is empty; name at least one, for example "tools": ["tools.calculator"]')
     if not (recipe.resources.address or recipe.rollout.gpus_per_worker or recipe.training.gpus_per_worker):

@@ -127,7 +127,6 @@ class Rollout(Section):
     start_deadline_s: PositiveFloat = 300.0
     gpu_memory_utilization: Fraction = 0.8
     kv_cache_gib: PositiveInt = 1
-    staleness: NonNegativeInt = Field(0, description="rounds that sampling may run ahead of training")
     logprobs: bool = False
     num_tool_actors: PositiveInt = 1
     attempts: PositiveInt = Field(3, description="times a group is handed out before it is quarantined")
@@ -140,7 +139,6 @@ class Pairs(Section):
     min_margin: PositiveFloat = 0.2
     max_per_task: PositiveInt = 2
     balance_reasons: bool = False
-    demonstration_for_dead_groups: bool = False
 
 
 class Lora(Section):
