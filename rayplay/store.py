@@ -30,6 +30,7 @@ from rayplay.records import Adapter
 R = TypeVar("R", bound=BaseModel)
 
 COMMIT = "COMMIT.json"
+MEASURED = ("evaluation", "metrics.json")  # of a stage: what depends on its weights and nothing depends on
 FAULT = "RAYPLAY_FAULT"  # name of a crash point; the process kills itself there (tests of resumption)
 
 
@@ -167,6 +168,14 @@ class Stage:
         files = {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if not p.name.startswith(".")}
         return Adapter(version=self.name, files=files)
 
+    def drop_derived(self, damaged: list[str]) -> None:
+        """Remove what was made from damaged files: all but the plan and the shards, or the evaluation alone."""
+        if any(name != COMMIT and not name.startswith(MEASURED) for name in damaged):
+            for name in ("pairs.jsonl", "training.json", "adapter", "training"):
+                _remove(self.path / name)
+        for name in MEASURED:
+            _remove(self.path / name)
+
     def _files(self) -> list[Path]:
         found = sorted(p for p in self.path.rglob("*") if p.is_file())
         return [p for p in found if p.name != COMMIT and not any(part.endswith(".tmp") for part in p.parts)]
@@ -236,6 +245,7 @@ class RunFolder:
                 continue
             for name in damaged:
                 (stage.path / name).unlink(missing_ok=True)
+            stage.drop_derived(damaged)
             (stage.path / COMMIT).unlink(missing_ok=True)
             later = [s for s in self._all_stages() if stage_order(s.name) > stage_order(stage.name)]
             for other in later:
@@ -248,6 +258,12 @@ class RunFolder:
     def _all_stages(self) -> list[Stage]:
         found = [Stage(p) for p in self.path.iterdir() if p.is_dir()]
         return [s for s in found if s.name in ("base", "sft") or s.name.startswith("round-")]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def stage_order(name: str) -> tuple[int, str]:

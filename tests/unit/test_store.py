@@ -98,3 +98,21 @@ def test_stages_are_ordered_as_they_happen():
         "round-001",
         "round-002",
     ]
+
+
+def test_damage_takes_what_was_made_from_it_and_keeps_intact_shards(tmp_path):
+    stage = RunFolder(tmp_path).stage("round-001")
+    stage.seal(ROWS[:2])
+    stage.seal(ROWS[2:])
+    for name in ("pairs.jsonl", "evaluation/shard-000.jsonl", "metrics.json"):
+        write_lines(stage.path / name, ROWS)
+    stage.write_adapter(Adapter(version="round-001", files={"adapter_model.safetensors": b"x"}))
+    stage.commit()
+    (stage.path / "metrics.json").write_text("broken")
+    assert RunFolder(tmp_path).mend() == ["round-001/metrics.json"]
+    assert stage.read_adapter() is not None and not (stage.path / "evaluation").exists()
+    stage.commit()
+    (stage.path / "trajectories/shard-000.jsonl").write_text("broken")
+    RunFolder(tmp_path).mend()
+    assert stage.read_adapter() is None and not (stage.path / "pairs.jsonl").exists()
+    assert stage.sealed(Row) == ROWS[2:]
