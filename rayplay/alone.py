@@ -9,6 +9,7 @@ from statistics import median
 
 from rayplay.console import Say
 from rayplay.errors import RunFolderError
+from rayplay.metrics import grouped
 from rayplay.opening import open_run
 from rayplay.pairs import pairs_of
 from rayplay.recipe import Pairs, Recipe
@@ -53,9 +54,7 @@ def pair_again(folder: RunFolder, wanted: Pairs, *, write: bool = True) -> Json:
     margins: list[float] = []
     rounds = {}
     for stage in rounds_with_trajectories(folder):
-        by_group: dict[str, list[Trajectory]] = {}
-        for trajectory in stage.sealed(Trajectory):
-            by_group.setdefault(trajectory.group, []).append(trajectory)
+        by_group = grouped(stage.sealed(Trajectory), lambda t: t.group)
         pairs = pairs_of(
             by_group.values(), wanted.strategy, wanted.min_margin, wanted.max_per_task, balance=wanted.balance_reasons
         )

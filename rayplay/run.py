@@ -15,7 +15,7 @@ from rayplay.data import preference_pairs
 from rayplay.data.prepare import read_preferences
 from rayplay.dialects import Dialect
 from rayplay.errors import AlarmError
-from rayplay.metrics import by_kind, measure
+from rayplay.metrics import by_kind, grouped, measure
 from rayplay.pairs import pairs_of
 from rayplay.recipe import Optimisation, Recipe
 from rayplay.records import Adapter, Demonstration, Pair, Record, Row, Task, Trajectory, group_id
@@ -120,9 +120,7 @@ class Run:
 
     def pair(self, stage: Stage, trajectories: Iterable[Trajectory]) -> list[Pair]:
         """Pairs of all groups -> pairs.jsonl: a function of the sealed shards alone."""
-        groups: dict[str, list[Trajectory]] = {}
-        for trajectory in trajectories:
-            groups.setdefault(trajectory.group, []).append(trajectory)
+        groups = grouped(trajectories, lambda t: t.group)
         wanted = self.recipe.pairs
         pairs = pairs_of(
             groups.values(), wanted.strategy, wanted.min_margin, wanted.max_per_task, balance=wanted.balance_reasons

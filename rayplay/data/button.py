@@ -1,6 +1,5 @@
 """BUTTON: messages with <tool> in the system text, <call>[...]</call> and <final> in the assistant's."""
 
-import json
 import re
 from typing import Any
 
@@ -9,6 +8,7 @@ from rayplay.data.normal import Builder, Rejected, Toolset, read_tools
 from rayplay.data.openai_chat import messages_in
 from rayplay.data.reading import RawRow
 from rayplay.data.source import Context, Source, Usable, has, one, row_id, text_of
+from rayplay.data.toolace import observe
 
 _TOOL = re.compile(r"<tool>\s*(.*?)\s*</tool>", re.DOTALL)
 _FINAL = re.compile(r"<final>\s*(.*?)\s*(?:</final>|\Z)", re.DOTALL)
@@ -37,7 +37,7 @@ def read(row: RawRow, context: Context) -> Usable:
             final = _FINAL.search(said)
             builder.assistant(final[1] if final else said, calls)
         elif role == "tool":
-            _observe(builder, text)
+            observe(builder, text)
         else:
             raise Rejected("wrong_format", f"a message without a known role: {str(message)[:80]}")
     return one(builder.demonstration(context.source, row_id(row), **context.about(row)))
@@ -50,20 +50,6 @@ def _tools(system: str) -> Toolset:
     except Rejected:
         raise Rejected("broken_tools", listed) from None
     return read_tools([tool for v in values for tool in (v if isinstance(v, list) else [v])])
-
-
-def _observe(builder: Builder, text: str) -> None:
-    try:
-        items = json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        items = None
-    if isinstance(items, list) and len(items) == builder.waiting():
-        for item in items:
-            named = has(item, name=str)
-            builder.result(item.get("results", item) if named else item, item["name"] if named else "")
-        return
-    for _ in range(max(builder.waiting(), 1)):
-        builder.result(text)
 
 
 SOURCE = Source("button", matches, read, licence="as published by its authors")

@@ -33,7 +33,7 @@ def read(row: RawRow, context: Context) -> Usable:
             calls = bracket_calls(text)
             builder.assistant("" if calls else text, calls or ())
         else:
-            _observe(builder, text)
+            observe(builder, text)
     return one(builder.demonstration(context.source, row_id(row), **context.about(row)))
 
 
@@ -49,7 +49,7 @@ def _tools(system: str) -> Toolset:
     return read_tools(value)
 
 
-def _observe(builder: Builder, text: str) -> None:
+def observe(builder: Builder, text: str) -> None:
     """Results of all calls of a message: a JSON list of {name, results}."""
     try:
         items = json.loads(text, strict=False)
