@@ -11,10 +11,10 @@ from rayplay.console import Say
 from rayplay.errors import RunFolderError
 from rayplay.metrics import grouped
 from rayplay.opening import open_run
-from rayplay.pairs import pairs_of
 from rayplay.recipe import Pairs, Recipe
 from rayplay.records import Json, Trajectory
 from rayplay.rewards import find_rewards, score
+from rayplay.run import pairs_in
 from rayplay.store import RunFolder, Stage, round_name, stage_order, write_lines
 
 
@@ -55,9 +55,7 @@ def pair_again(folder: RunFolder, wanted: Pairs, *, write: bool = True) -> Json:
     rounds = {}
     for stage in rounds_with_trajectories(folder):
         by_group = grouped(stage.sealed(Trajectory), lambda t: t.group)
-        pairs = pairs_of(
-            by_group.values(), wanted.strategy, wanted.min_margin, wanted.max_per_task, balance=wanted.balance_reasons
-        )
+        pairs = pairs_in(stage, by_group, wanted)
         if write and not stage.committed:
             write_lines(stage.path / "pairs.jsonl", pairs)
         groups += len(by_group)

@@ -7,10 +7,12 @@ the clock, or whose prompt did not fit, teach nothing and are left out.
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from rayplay.records import Pair, Reason, Row, Status, StopReason, Trajectory, Turn, digest
+from rayplay.records import Demonstration, Pair, Reason, Row, Status, StopReason, Task, Trajectory, Turn, digest
 from rayplay.rewards import UNREADABLE
 
 UNUSABLE = (StopReason.UNAVAILABLE, StopReason.TIME_LIMIT, StopReason.PROMPT_TOO_LONG)
+FULL_REWARD = 1.0
+SHOWN = "demonstration"  # stands in the place of a sample's number and of a policy's version
 
 Candidate = tuple[Trajectory, Trajectory]  # (chosen, rejected)
 Strategy = Callable[[Sequence[Trajectory], float], list[Candidate]]
@@ -76,6 +78,54 @@ def make_pairs(
         ordered.append((seen[pair.reason], len(ordered), pair))
         seen[pair.reason] += 1
     return [pair for _, _, pair in sorted(ordered, key=lambda entry: entry[:2])][:max_per_task]
+
+
+def needs_demonstration(group: Sequence[Trajectory], when: str, min_margin: float) -> bool:
+    """Whether a group gets its task's demonstration as one more sample.
+
+    Args:
+        group: Scored samples of one task.
+        when: "never", "dead_groups" (no sample is right and none is better than another by the margin) or
+            "unsolved_groups" (no sample is right).
+        min_margin: Least difference of reward that makes a pair.
+    """
+    rewards = [t.reward for t in group if usable(t)]
+    if when == "never" or not rewards or max(rewards) >= FULL_REWARD:
+        return False
+    return when == "unsolved_groups" or max(rewards) - min(rewards) < min_margin
+
+
+def as_sample(
+    group: str, task: Task, demonstration: Demonstration, token_ids: Sequence[int], mask: Sequence[int]
+) -> Trajectory:
+    """A demonstration in the form of a right sample, labelled as what it is.
+
+    Args:
+        group: The group that it joins.
+        task: The task that it solves.
+        demonstration: Its messages.
+        token_ids: The demonstration as tokens, (T,).
+        mask: 1 on what the assistant writes, (T,); one run of 1s for each assistant message.
+    """
+    edges = [i for i in range(len(mask) + 1) if (mask[i - 1] if i else 0) != (mask[i] if i < len(mask) else 0)]
+    spoken = [m for m in demonstration.messages if m.role == "assistant"]
+    turns = [
+        Turn(start=start, end=end, content=message.content, calls=message.tool_calls)
+        for start, end, message in zip(edges[::2], edges[1::2], spoken, strict=True)
+    ]
+    return Trajectory(
+        sample_id=f"{group}/{SHOWN}",
+        group=group,
+        task=task,
+        policy=SHOWN,
+        seed=0,
+        prompt_length=edges[0],
+        token_ids=tuple(token_ids),
+        sampled_mask=tuple(mask),
+        turns=tuple(turns),
+        stop_reason=StopReason.ANSWERED,
+        reward=FULL_REWARD,
+    )
 
 
 def pairs_of(
@@ -164,13 +214,13 @@ def describe(turn: Turn) -> str:
     return (calls or turn.content)[:300]
 
 
-def sft_rows(group: Sequence[Trajectory], min_reward: float = 1.0) -> list[Row]:
+def sft_rows(group: Sequence[Trajectory], min_reward: float = FULL_REWARD) -> list[Row]:
     """Rejection sampling: distinct episodes whose reward reaches `min_reward`, loss on sampled tokens alone."""
     good = {t.token_ids: t for t in _ranked([t for t in group if usable(t)]) if t.reward >= min_reward}
     return [Row(row_id=t.sample_id, token_ids=ids, mask=t.sampled_mask) for ids, t in good.items()]
 
 
-def kto_rows(group: Sequence[Trajectory], threshold: float = 1.0) -> list[Row]:
+def kto_rows(group: Sequence[Trajectory], threshold: float = FULL_REWARD) -> list[Row]:
     """Every distinct usable episode, labelled by whether its reward reaches `threshold`.
 
     Unlike pairs this uses groups that all pass or all fail (KTO, Ethayarajh et al. 2024).

@@ -139,6 +139,9 @@ class Pairs(Section):
     min_margin: PositiveFloat = 0.2
     max_per_task: PositiveInt = 2
     balance_reasons: bool = False
+    demonstrations: Literal["never", "dead_groups", "unsolved_groups"] = Field(
+        "never", description="groups without a right sample that get their task's demonstration as the chosen side"
+    )
 
 
 class Lora(Section):

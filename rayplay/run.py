@@ -16,8 +16,8 @@ from rayplay.data.prepare import read_preferences
 from rayplay.dialects import Dialect
 from rayplay.errors import AlarmError
 from rayplay.metrics import by_kind, grouped, measure
-from rayplay.pairs import pairs_of
-from rayplay.recipe import Optimisation, Recipe
+from rayplay.pairs import as_sample, needs_demonstration, pairs_of
+from rayplay.recipe import Optimisation, Pairs, Recipe
 from rayplay.records import Adapter, Demonstration, Pair, Record, Row, Task, Trajectory, group_id
 from rayplay.rewards import find_rewards, score
 from rayplay.store import RunFolder, Stage, read_lines, write_json, write_lines
@@ -87,9 +87,9 @@ class Run:
         path = stage.path / "plan.jsonl"
         if path.is_file():
             return read_lines(path, GroupPlan)
-        rollout = self.recipe.rollout
-        shown = min(len(self.demonstrations), len(self.train_tasks))
-        order = self.train_tasks[shown:] + self.train_tasks[:shown]  # tasks without a demonstration come first
+        rollout, warm_start = self.recipe.rollout, self.recipe.training.warm_start
+        seen = {d.row_id for d in self.demonstrations[: warm_start.demonstrations]} if warm_start else set()
+        order = sorted(self.train_tasks, key=lambda task: task.task_id in seen)  # what the warm start has shown is last
         start = (number - 1) * rollout.tasks_per_round
         chosen = [order[(start + i) % len(order)] for i in range(min(rollout.tasks_per_round, len(order)))]
         plans = [
@@ -103,8 +103,19 @@ class Run:
             )
             for task in chosen
         ]
+        if self.recipe.pairs.demonstrations != "never":
+            write_lines(stage.path / "demonstrations.jsonl", self._demonstrate(plans))
         write_lines(path, plans)
         return plans
+
+    def _demonstrate(self, plans: list[GroupPlan]) -> list[Trajectory]:
+        """What the demonstrations of the planned tasks would be as samples."""
+        known = {d.row_id: d for d in self.demonstrations}
+        return [
+            as_sample(plan.group, plan.task, shown, *self.dialect.supervise(shown.messages, shown.tools))
+            for plan in plans
+            if (shown := known.get(plan.task.task_id)) is not None
+        ]
 
     def roll_out(self, stage: Stage, plans: list[GroupPlan]) -> list[Trajectory]:
         """Sampled and scored trajectories of all planned groups, in the order of the plan."""
@@ -122,9 +133,7 @@ class Run:
         """Pairs of all groups -> pairs.jsonl: a function of the sealed shards alone."""
         groups = grouped(trajectories, lambda t: t.group)
         wanted = self.recipe.pairs
-        pairs = pairs_of(
-            groups.values(), wanted.strategy, wanted.min_margin, wanted.max_per_task, balance=wanted.balance_reasons
-        )
+        pairs = pairs_in(stage, groups, wanted)
         write_lines(stage.path / "pairs.jsonl", pairs)
         dead = sum(max(t.reward for t in g) - min(t.reward for t in g) < wanted.min_margin for g in groups.values())
         self.say.line(f"{'':<10} {len(pairs)} pairs from {len(groups)} groups ({dead} without a margin)")
@@ -231,6 +240,19 @@ class Run:
             self._tokens["generated"] += sum(sum(t.sampled_mask) for t in scored)
             stage.seal(scored, into)
             played.update({t.sample_id: t for t in scored})
+
+
+def pairs_in(stage: Stage, groups: dict[str, list[Trajectory]], wanted: Pairs) -> list[Pair]:
+    """Pairs of a round's groups, with the demonstrations that stand in its folder where the recipe wants them."""
+    path = stage.path / "demonstrations.jsonl"
+    shown = {t.group: t for t in read_lines(path, Trajectory)} if path.is_file() else {}
+    samples = [
+        [*group, shown[name]]
+        if name in shown and needs_demonstration(group, wanted.demonstrations, wanted.min_margin)
+        else group
+        for name, group in groups.items()
+    ]
+    return pairs_of(samples, wanted.strategy, wanted.min_margin, wanted.max_per_task, balance=wanted.balance_reasons)
 
 
 def _plan_order(plans: list[GroupPlan]) -> Callable[[str], tuple[int, int]]:

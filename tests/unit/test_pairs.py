@@ -2,8 +2,16 @@ import random
 
 import pytest
 
-from rayplay.pairs import balance_reasons, kto_rows, make_pairs, pair_at_divergence, sft_rows
-from rayplay.records import Message, Reason, Status, StopReason, Task, ToolCall, ToolResult, Trajectory, Turn
+from rayplay.pairs import (
+    as_sample,
+    balance_reasons,
+    kto_rows,
+    make_pairs,
+    needs_demonstration,
+    pair_at_divergence,
+    sft_rows,
+)
+from rayplay.records import Demonstration, Message, Reason, Status, StopReason, Task, ToolCall, ToolResult, Trajectory, Turn
 
 TASK = Task.build("test", (Message(role="user", content="q"),), ())
 PROMPT = (1, 2, 3)
@@ -130,3 +138,50 @@ def test_rejection_sampling_and_kto_rows_come_from_the_same_log():
     assert [(r.token_ids, r.mask) for r in rows] == [(GOOD.token_ids, GOOD.sampled_mask)]
     assert sorted(r.label for r in kto_rows([GOOD, bad])) == [False, True]
     assert [r.label for r in kto_rows([bad])] == [False]
+
+
+def shown_for(task: Task) -> Trajectory:
+    call = ToolCall(call_id="d", name="add", arguments={"a": 1})
+    messages = (
+        Message(role="user", content="q"),
+        Message(role="assistant", tool_calls=(call,)),
+        Message(role="tool", content="2", tool_call_id="d", name="add"),
+        Message(role="assistant", content="It is 2."),
+    )
+    shown = Demonstration(row_id=task.task_id, source="test", messages=messages)
+    return as_sample("r001/t", task, shown, [*PROMPT, 10, 11, 90, 91, 20], [0, 0, 0, 1, 1, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    "when, rewards, wanted",
+    [
+        ("never", (0.1, 0.1), False),
+        ("dead_groups", (0.1, 0.1), True),
+        ("dead_groups", (0.1, 0.6), False),
+        ("unsolved_groups", (0.1, 0.6), True),
+        ("unsolved_groups", (0.1, 1.0), False),
+        ("dead_groups", (1.0, 1.0), False),
+    ],
+)
+def test_a_group_without_a_right_sample_gets_its_demonstration_when_asked(when, rewards, wanted):
+    group = [sample(k, reward, ((30 + k,), {})) for k, reward in enumerate(rewards)]
+    assert needs_demonstration(group, when, 0.2) is wanted
+
+
+def test_samples_that_ended_by_our_fault_make_no_group_dead():
+    group = [sample(k, 0.0, ((30 + k,), {}), stop=StopReason.UNAVAILABLE) for k in range(3)]
+    assert not needs_demonstration(group, "dead_groups", 0.2)
+
+
+def test_a_demonstration_is_chosen_at_the_decision_where_the_sample_went_wrong_and_says_what_it_is():
+    shown = shown_for(TASK)
+    wrong_call = sample(0, 0.3, ((12, 11), {"calls": [{"name": "sub"}], "statuses": [Status.OK]}), ((21,), {}))
+    wrong_answer = sample(
+        1, 0.6, ((10, 11), {"calls": [{"name": "add", "arguments": {"a": 1}}], "statuses": [Status.OK]}), ((21,), {})
+    )
+    pairs = {p.reason: p for p in make_pairs([wrong_call, wrong_answer, shown], min_margin=0.2)}
+    assert set(pairs) == {Reason.WRONG_TOOL, Reason.WRONG_ANSWER}
+    assert all(p.chosen_sample == "r001/t/demonstration" for p in pairs.values())
+    assert pairs[Reason.WRONG_TOOL].chosen_ids == (10, 11)
+    assert pairs[Reason.WRONG_ANSWER].prompt_ids == (*PROMPT, 10, 11, 90, 91)
+    assert pairs[Reason.WRONG_ANSWER].chosen_ids == (20,)
