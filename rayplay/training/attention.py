@@ -68,16 +68,15 @@ def attend(
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **rest)
     groups = getattr(module, "num_key_value_groups", 1)
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
-    trunk = blocks.trunk
+    # Split once: the backward pass of a split is one concatenation, that of each slice a zero-filled whole tensor.
+    sizes = [blocks.trunk, *(last - first for first, last in blocks.spans)]
+    queries, keys, values = (tensor.split(sizes, dim=2) for tensor in (query, key, value))
     parts = []
-    if trunk:
-        head = (query[:, :, :trunk], key[:, :, :trunk], value[:, :, :trunk])
-        parts.append(scaled_dot_product_attention(*head, is_causal=True, scale=scaling))
-    for (first, last), mask in zip(blocks.spans, blocks.masks, strict=True):
-        keys = torch.cat([key[:, :, :trunk], key[:, :, first:last]], dim=2)
-        values = torch.cat([value[:, :, :trunk], value[:, :, first:last]], dim=2)
-        part = scaled_dot_product_attention(query[:, :, first:last], keys, values, attn_mask=mask, scale=scaling)
-        parts.append(part)
+    if blocks.trunk:
+        parts.append(scaled_dot_product_attention(queries[0], keys[0], values[0], is_causal=True, scale=scaling))
+    for block, mask in enumerate(blocks.masks, start=1):
+        seen = (torch.cat([trunk_and_all[0], trunk_and_all[block]], dim=2) for trunk_and_all in (keys, values))
+        parts.append(scaled_dot_product_attention(queries[block], *seen, attn_mask=mask, scale=scaling))
     return torch.cat(parts, dim=2).transpose(1, 2), None
 
 
