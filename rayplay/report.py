@@ -4,14 +4,18 @@ import html
 import io
 import json
 from collections import Counter
+from itertools import pairwise
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from rich.table import Table
+from rich.box import SIMPLE_HEAD
+from rich.table import Column, Table
 
 from rayplay.console import Say
+from rayplay.evaluation.official import compare
 from rayplay.pairs import describe
 from rayplay.records import Json, Pair, Trajectory
+from rayplay.rewards import success
 from rayplay.run import Run
 from rayplay.store import RunFolder, Stage, read_lines, write_file, write_json
 
@@ -52,26 +56,42 @@ def make_report(folder: RunFolder) -> Json:
     return {
         "about": manifest["recipe"]["about"],
         "stages": stages,
+        "gains": stage_gains(folder),
         "pairs": {"total": sum(reasons.values()), "by_reason": dict(reasons.most_common())},
         "tokens": dict(tokens),
         "seconds": seconds,
-        "environment": {
-            key: manifest[key] for key in ("rayplay", "packages", "python", "machine", "model", "isolation")
-        },
+        "environment": {key: manifest[key] for key in ENVIRONMENT},
         "recipe_hash": manifest["recipe_hash"],
     }
+
+
+def stage_gains(folder: RunFolder) -> list[Json]:
+    """What each evaluated stage added to the one before on the same tasks: transitions, McNemar's p, and the gain."""
+    evaluated = [
+        (stage.name, {t.task.task_id: success(t) == 1.0 for t in _evaluation(stage)})
+        for stage in folder.stages()
+        if (stage.path / "evaluation").is_dir()
+    ]
+    gains = []
+    for (before, old), (after, new) in pairwise(evaluated):
+        both = sorted(old.keys() & new.keys())
+        gains.append({"from": before, "to": after, **compare([old[t] for t in both], [new[t] for t in both])})
+    return gains
 
 
 def print_table(folder: RunFolder, say: Say) -> None:
     """The table from base to the last round, the pairs, and where the time went."""
     report = json.loads((folder.path / "report.json").read_text(encoding="utf-8"))
-    table = Table(title=None)
-    table.add_column("", no_wrap=True)
-    for stage in report["stages"]:
-        table.add_column(stage["name"], justify="right", no_wrap=True)
+    table = Table(Column("held-out (95 %)", no_wrap=True), box=SIMPLE_HEAD, pad_edge=False)
+    for name in (*(stage["name"] for stage in report["stages"]), "n"):
+        table.add_column(name, justify="right", no_wrap=True)
     for metric in SHOWN:
-        table.add_row(metric.replace("_", " "), *(_cell(stage["metrics"].get(metric)) for stage in report["stages"]))
+        found = [stage["metrics"].get(metric) for stage in report["stages"]]
+        cells = [f"{c['mean']:.2f} [{c['low']:.2f}-{c['high']:.2f}]" if c else "-" for c in found]
+        table.add_row(metric.replace("_", " "), *cells, str(found[-1]["n"]) if found[-1] else "-")
     say.console.print(table)
+    for gain in report.get("gains", ()):
+        say.line(f"{gain['from']} -> {gain['to']}: {_gain(gain)}")
     pairs = report["pairs"]
     if pairs["total"]:
         say.line(f"{pairs['total']} pairs: " + ", ".join(f"{n} {reason}" for reason, n in pairs["by_reason"].items()))
@@ -134,6 +154,7 @@ def make_page(name: str, report: Json, transcripts: list[tuple[Trajectory, Traje
         + "</tr>"
         for metric in SHOWN
     )
+    gains = "".join(f"<p>{gain['from']} &rarr; {gain['to']}: {_gain(gain)}</p>" for gain in report["gains"])
     kinds = "".join(_kind_rows(report["stages"]))
     pairs = "".join(f"<tr><td>{reason}</td><td>{n}</td></tr>" for reason, n in report["pairs"]["by_reason"].items())
     times = "".join(f"<tr><td>{what}</td><td>{s:.0f}</td></tr>" for what, s in report["seconds"].items())
@@ -145,7 +166,7 @@ def make_page(name: str, report: Json, transcripts: list[tuple[Trajectory, Traje
     return (
         f"<!doctype html><meta charset=utf-8><title>{html.escape(name)}</title><style>{STYLE}</style>"
         f"<h1>{html.escape(name)}</h1><p>{html.escape(report['about'])}</p>"
-        f"<table><tr><th></th>{head}</tr>{rows}</table>{plot_stages(report['stages'])}"
+        f"<table><tr><th></th>{head}</tr>{rows}</table>{gains}{plot_stages(report['stages'])}"
         f"<h2>Success rate by kind of task</h2><table><tr><th></th>{head}</tr>{kinds}</table>"
         f"<h2>{report['pairs']['total']} preference pairs</h2><table>{pairs}</table>"
         f"<h2>Seconds</h2><table>{times}</table><h2>Before and after</h2>{shown}"
@@ -188,6 +209,15 @@ def _transcript(trajectory: Trajectory) -> str:
 def _evaluation(stage: Stage) -> list[Trajectory]:
     paths = sorted((stage.path / "evaluation").glob("shard-*.jsonl"))
     return [t for path in paths for t in read_lines(path, Trajectory)]
+
+
+def _gain(gain: Json) -> str:
+    counts, added = gain["transitions"], gain["gain"]
+    return (
+        f"success {added['difference']:+.2f} [{added['low']:+.2f}, {added['high']:+.2f}] "
+        f"on the same {added['n']} tasks: {counts['gained']} gained, {counts['lost']} lost, "
+        f"McNemar p {gain['mcnemar_p']:.2g}"
+    )
 
 
 def _cell(entry: Json | None) -> str:
