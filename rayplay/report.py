@@ -82,7 +82,7 @@ def stage_gains(folder: RunFolder) -> list[Json]:
 def print_table(folder: RunFolder, say: Say) -> None:
     """The table from base to the last round, the pairs, and where the time went."""
     report = json.loads((folder.path / "report.json").read_text(encoding="utf-8"))
-    table = Table(Column("held-out (95 %)", no_wrap=True), box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(Column("held-out (95 %)", no_wrap=True), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in (*(stage["name"] for stage in report["stages"]), "n"):
         table.add_column(name, justify="right", no_wrap=True)
     for metric in SHOWN:
