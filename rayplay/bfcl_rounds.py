@@ -4,13 +4,30 @@ Cheaper than `rayplay evaluate --bfcl`, since no server is started; for watching
 bounds are those of the recipe's rollouts, so numbers differ a little from those of the official handler.
 """
 
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
 from rayplay.actors.rollout import plan_group
+from rayplay.data.contamination import overlaps
+from rayplay.errors import EvaluationError
 from rayplay.evaluation.bfcl import accuracy_table, choose_cases, read_cases, read_facts, resolve_categories
 from rayplay.evaluation.bfcl_scorer import OfficialScorer, bfcl_tasks
-from rayplay.evaluation.contamination import seen_questions
 from rayplay.records import Task, Trajectory
 from rayplay.run import Run
 from rayplay.store import Stage, write_json
+
+
+def check_bfcl(names: Iterable[str]) -> None:
+    """Raises EvaluationError where a category is unknown, has several turns, or BFCL's environment cannot be made."""
+    with tempfile.TemporaryDirectory() as folder:
+        categories = resolve_categories(names, read_facts(Path(folder)))
+    several = [category for category in categories if category.startswith("multi_turn")]
+    if several:
+        raise EvaluationError(
+            f"evaluation.bfcl: {', '.join(several)} takes several turns, which a run does not play; leave it out and "
+            f"measure it afterwards with `rayplay evaluate --model-path RUN --bfcl {several[0]}`"
+        )
 
 
 class BfclRounds:
@@ -55,7 +72,7 @@ class BfclRounds:
         self._scorer.close()
 
     def _warn(self) -> None:
-        texts = [m.content for task in self._run.train_tasks for m in task.messages if m.role == "user"]
-        seen = seen_questions(texts, {task.task_id: task.messages[-1].content for task in self._tasks})
+        learned = ((t.task_id, m.content) for t in self._run.train_tasks for m in t.messages if m.role == "user")
+        seen = [o.train_id for o in overlaps(((t.task_id, t.messages[-1].content) for t in self._tasks), learned)]
         if seen:
             self._run.say.line(f"warning: {len(seen)} BFCL questions resemble training tasks: {', '.join(seen[:6])}")

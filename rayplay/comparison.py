@@ -12,6 +12,7 @@ from rayplay.actors.cluster import open_cluster
 from rayplay.actors.pool import RolloutPool
 from rayplay.actors.server import ServerSettings, serve_model
 from rayplay.console import Say
+from rayplay.data.contamination import overlaps
 from rayplay.evaluation.bfcl import (
     Contestant,
     Facts,
@@ -25,7 +26,6 @@ from rayplay.evaluation.bfcl import (
 )
 from rayplay.evaluation.bfcl_endpoint import Endpoint
 from rayplay.evaluation.bfcl_settings import BfclSettings
-from rayplay.evaluation.contamination import seen_questions
 from rayplay.evaluation.official import changes, compare, table_of_repeats
 from rayplay.evaluation.subjects import Subject
 from rayplay.evaluation.task_file import read_task_file
@@ -75,8 +75,8 @@ def warn_of_seen_questions(run_folder: Path, folder: Path, result: Json, setting
     questions = {case["id"]: " ".join(m["content"] for turn in case["turns"] for m in turn) for case in cases}
     tasks = read_lines(run_folder / "tasks" / "train.jsonl", Task)
     shown = read_lines(run_folder / "tasks" / "demonstrations.jsonl", Demonstration)
-    texts = [m.content for record in (*tasks, *shown) for m in record.messages if m.role == "user"]
-    result["seen_questions"] = seen_questions(texts, questions)
+    texts = ((r.origin, m.content) for r in (*tasks, *shown) for m in r.messages if m.role == "user")
+    result["seen_questions"] = [overlap.train_id for overlap in overlaps(questions.items(), texts)]
     if result["seen_questions"]:
         some = ", ".join(result["seen_questions"][:6])
         say.line(

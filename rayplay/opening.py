@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from rayplay.actors.cluster import Cluster, check_room, open_cluster
 from rayplay.actors.pool import PoolSettings, RolloutPool
 from rayplay.actors.rollout import Admission, EngineSettings
 from rayplay.actors.tools import ToolActor
+from rayplay.bfcl_rounds import BfclRounds, check_bfcl
 from rayplay.console import Say
 from rayplay.data.prepare import Prepared, prepare
 from rayplay.episode import EpisodeLimits
@@ -46,10 +47,7 @@ def check(recipe: Recipe) -> Json:
     if recipe.pairs.strategy not in STRATEGIES:
         raise RecipeError(f"pairs.strategy is {recipe.pairs.strategy!r}; known: {', '.join(STRATEGIES)}")
     if recipe.evaluation.bfcl:
-        raise RecipeError(
-            "evaluation.bfcl: BFCL is not scored inside a run; leave it out and measure the run afterwards with "
-            f"`rayplay evaluate --model-path RUN --bfcl {','.join(recipe.evaluation.bfcl)}`"
-        )
+        check_bfcl(recipe.evaluation.bfcl)
     if recipe.training.method == "grpo":
         raise RecipeError(
             "training.method is 'grpo', which a run does not feed with its groups yet; use 'dpo' or 'kto'"
@@ -151,7 +149,11 @@ def open_run(recipe: Recipe, folder: RunFolder, say: Say) -> Iterator[Run]:
         dialect = load_dialect(
             found["model_dir"], recipe.model.dialect, trust_remote_code=recipe.model.trust_remote_code
         )
-        yield Run(recipe, folder, say, dialect, found["model_dir"], pool, *prepared)
+        run = Run(recipe, folder, say, dialect, found["model_dir"], pool, *prepared)
+        if recipe.evaluation.bfcl:
+            benchmark = stack.enter_context(closing(BfclRounds(run)))
+            run.benchmark = benchmark.score
+        yield run
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from rayplay.rewards import success
 from rayplay.run import Run
 from rayplay.store import RunFolder, Stage, read_lines, write_file, write_json
 
+BFCL = "bfcl_"  # before a category's name among the metrics of a stage
 ENVIRONMENT = ("rayplay", "packages", "python", "machine", "model", "isolation")
 SHOWN = (
     "success_rate",
@@ -49,7 +50,9 @@ def make_report(folder: RunFolder) -> Json:
         seconds |= {f"{stage.name}/{part}": round(spent, 1) for part, spent in facts.get("parts", {}).items()}
         tokens.update(facts.get("tokens", {}))
         if (stage.path / "metrics.json").is_file():
-            stages.append({"name": stage.name, **json.loads((stage.path / "metrics.json").read_text())})
+            measured = json.loads((stage.path / "metrics.json").read_text())
+            measured["metrics"] |= _bfcl_metrics(stage)
+            stages.append({"name": stage.name, **measured})
         if (stage.path / "pairs.jsonl").is_file():
             reasons.update(pair.reason.value for pair in read_lines(stage.path / "pairs.jsonl", Pair))
     manifest = folder.manifest()
@@ -85,7 +88,7 @@ def print_table(folder: RunFolder, say: Say) -> None:
     table = Table(Column("held-out (95 %)", no_wrap=True), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in (*(stage["name"] for stage in report["stages"]), "n"):
         table.add_column(name, justify="right", no_wrap=True)
-    for metric in SHOWN:
+    for metric in shown_metrics(report["stages"]):
         found = [stage["metrics"].get(metric) for stage in report["stages"]]
         cells = [f"{c['mean']:.2f} [{c['low']:.2f}-{c['high']:.2f}]" if c else "-" for c in found]
         table.add_row(metric.replace("_", " "), *cells, str(found[-1]["n"]) if found[-1] else "-")
@@ -105,6 +108,11 @@ def print_table(folder: RunFolder, say: Say) -> None:
         f"({tokens.get('trained_unique', 0)} forwarded, the rest shared)"
     )
     say.line(f"report: {folder.path / 'report.html'}")
+
+
+def shown_metrics(stages: list[Json]) -> list[str]:
+    """Names of the metrics in tables: the run's own, then BFCL's categories where the recipe asked for them."""
+    return [*SHOWN, *dict.fromkeys(m for stage in stages for m in stage["metrics"] if m.startswith(BFCL))]
 
 
 def compare_transcripts(folder: RunFolder, count: int) -> list[tuple[Trajectory, Trajectory]]:
@@ -152,7 +160,7 @@ def make_page(name: str, report: Json, transcripts: list[tuple[Trajectory, Traje
         f"<tr><td>{metric.replace('_', ' ')}</td>"
         + "".join(f"<td>{_cell(stage['metrics'].get(metric))}</td>" for stage in report["stages"])
         + "</tr>"
-        for metric in SHOWN
+        for metric in shown_metrics(report["stages"])
     )
     gains = "".join(f"<p>{gain['from']} &rarr; {gain['to']}: {_gain(gain)}</p>" for gain in report["gains"])
     kinds = "".join(_kind_rows(report["stages"]))
@@ -182,6 +190,15 @@ STYLE = (
     ".two{display:grid;grid-template-columns:1fr 1fr;gap:1em}.ok{color:#0a7d33}.bad{color:#b00020}svg{max-width:100%}"
     "h3{font-size:1em;margin-bottom:.3em}"
 )
+
+
+def _bfcl_metrics(stage: Stage) -> Json:
+    path = stage.path / "bfcl.json"
+    rows = json.loads(path.read_text()) if path.is_file() else {}
+    return {
+        f"{BFCL}{category}": {"mean": row["accuracy"], **{key: row[key] for key in ("low", "high", "n")}}
+        for category, row in rows.items()
+    }
 
 
 def _kind_rows(stages: list[Json]) -> list[str]:

@@ -46,6 +46,7 @@ class Run:
     train_tasks: list[Task] = field(default_factory=list)
     held_out: list[Task] = field(default_factory=list)
     demonstrations: list[Demonstration] = field(default_factory=list)
+    benchmark: Callable[[Stage], None] | None = None  # what else is measured wherever the held-out tasks are
     _loaded: str = ""
     _tokens: Counter[str] = field(default_factory=Counter)
 
@@ -81,6 +82,8 @@ class Run:
         if rate:
             span = f"[{rate['low']:.2f}, {rate['high']:.2f}]"
             self.say.line(f"{'':<10} success rate {rate['mean']:.2f} {span}, n {rate['n']}")
+        if self.benchmark:
+            self.benchmark(stage)
 
     def plan(self, stage: Stage, number: int, policy: str) -> list[GroupPlan]:
         """The round's groups, written before the first sample. Rounds walk through the tasks without repeating."""

@@ -1,7 +1,8 @@
 """Training questions against test questions -> which overlap, by id.
 
-Two questions overlap where their normalised texts are equal, or where they share a run of words of length N (the usual
-n-gram test, N = 8 here; shorter questions must be equal).
+Two questions overlap where their normalised texts are equal, or where they share a run of N words (the measure of
+Brown et al. 2020, appendix C; N = 8 here, since questions are short; shorter ones must be equal). It finds copies and
+near copies, not paraphrases. To learn which test rows training may have seen, pass the two the other way round.
 """
 
 import re

@@ -2,9 +2,9 @@
 
 import pytest
 
+from rayplay.data.contamination import overlaps
 from rayplay.errors import EvaluationError
 from rayplay.evaluation.bfcl_scorer import answer_of, bfcl_tasks
-from rayplay.evaluation.contamination import seen_questions
 from rayplay.records import Status, StopReason, ToolCall, Trajectory, Turn
 
 CASE = {
@@ -63,17 +63,18 @@ def test_an_episode_without_a_message_is_an_empty_answer():
 QUESTION = "Find the area of a triangle with a base of 10 units and height of 5 units."
 
 
+def seen(training: str, **questions: str) -> list[str]:
+    return [overlap.train_id for overlap in overlaps(questions.items(), [("row", training)])]
+
+
 def test_copies_are_found_whatever_their_case_and_marks():
-    assert seen_questions(
-        ["find the AREA of a triangle, with a base of 10 units and height of 5 units"], {"q": QUESTION}
-    ) == ["q"]
+    assert seen("find the AREA of a triangle, with a base of 10 units and height of 5 units", q=QUESTION) == ["q"]
 
 
 def test_a_long_shared_run_of_words_is_found_and_a_short_one_is_not():
-    copied = "Please find the area of a triangle with a base of 10 units and no height."
-    assert seen_questions([copied], {"q": QUESTION}) == ["q"]
-    assert seen_questions(["Find the area of a circle with a base."], {"q": QUESTION}) == []
+    assert seen("Please find the area of a triangle with a base of 10 units and no height.", q=QUESTION) == ["q"]
+    assert seen("Find the area of a circle with a base.", q=QUESTION) == []
 
 
 def test_short_questions_match_only_as_a_whole():
-    assert seen_questions(["What is 2 plus 2?"], {"a": "what is 2 plus 2", "b": "What is 2 plus 3?"}) == ["a"]
+    assert seen("What is 2 plus 2?", a="what is 2 plus 2", b="What is 2 plus 3?") == ["a"]

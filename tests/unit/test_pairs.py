@@ -11,7 +11,18 @@ from rayplay.pairs import (
     pair_at_divergence,
     sft_rows,
 )
-from rayplay.records import Demonstration, Message, Reason, Status, StopReason, Task, ToolCall, ToolResult, Trajectory, Turn
+from rayplay.records import (
+    Demonstration,
+    Message,
+    Reason,
+    Status,
+    StopReason,
+    Task,
+    ToolCall,
+    ToolResult,
+    Trajectory,
+    Turn,
+)
 
 TASK = Task.build("test", (Message(role="user", content="q"),), ())
 PROMPT = (1, 2, 3)
