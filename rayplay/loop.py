@@ -68,12 +68,13 @@ def play_round(run: Run, number: int, policy: Adapter | None) -> Adapter:
             adapter = stage.read_adapter()
             if adapter is None:
                 run.load(policy)
+                method = run.recipe.training.method
                 if run.recipe.data.preferences:
-                    pairs = run.pair_preferences(stage)
+                    lessons = run.pair_preferences(stage)
                 else:
-                    plans = run.plan(stage, number, policy.version if policy else "base")
-                    pairs = run.pair(stage, run.roll_out(stage, plans))
-                adapter = run.train(stage, pairs, run.recipe.training.method, policy, None)
+                    played = run.roll_out(stage, run.plan(stage, number, policy.version if policy else "base"))
+                    lessons = run.pair(stage, played) if method == "dpo" else run.select(stage, played)
+                adapter = run.train(stage, lessons, method, policy, None)
             run.load(adapter)
             if run.evaluates(number):
                 run.evaluate(stage)

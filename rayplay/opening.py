@@ -48,9 +48,9 @@ def check(recipe: Recipe) -> Json:
         raise RecipeError(f"pairs.strategy is {recipe.pairs.strategy!r}; known: {', '.join(STRATEGIES)}")
     if recipe.evaluation.bfcl:
         check_bfcl(recipe.evaluation.bfcl)
-    if recipe.training.method == "grpo":
+    if recipe.data.preferences and recipe.training.method != "dpo":
         raise RecipeError(
-            "training.method is 'grpo', which a run does not feed with its groups yet; use 'dpo' or 'kto'"
+            f"data.preferences gives pairs, which training.method {recipe.training.method!r} does not take; use 'dpo'"
         )
     if not recipe.tools:
         raise RecipeError('tools is empty; name at least one, for example "tools": ["tools.calculator"]')

@@ -4,6 +4,7 @@ A group is all samples of one task in one round. Samples that ended through our 
 the clock, or whose prompt did not fit, teach nothing and are left out.
 """
 
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
@@ -230,6 +231,31 @@ def kto_rows(group: Sequence[Trajectory], threshold: float = FULL_REWARD) -> lis
         Row(row_id=t.sample_id, token_ids=ids, mask=t.sampled_mask, label=t.reward >= threshold)
         for ids, t in distinct.items()
     ]
+
+
+def grpo_rows(group: Sequence[Trajectory]) -> list[Row]:
+    """Every usable episode with its advantage (reward - mean) / (standard deviation + 1e-4) within the group.
+
+    A group whose rewards are all alike teaches nothing and gives no rows.
+    GRPO: Shao et al. 2024, https://arxiv.org/abs/2402.03300, section 4.1.2.
+    """
+    samples = _ranked([t for t in group if usable(t)])
+    rewards = [t.reward for t in samples]
+    if len(set(rewards)) < 2:
+        return []
+    mean, spread = statistics.fmean(rewards), statistics.pstdev(rewards) + 1e-4
+    return [
+        Row(row_id=t.sample_id, token_ids=t.token_ids, mask=t.sampled_mask, advantage=(t.reward - mean) / spread)
+        for t in samples
+    ]
+
+
+# training.method -> what a group becomes; dpo takes pairs instead
+ROWS: dict[str, Callable[[Sequence[Trajectory]], list[Row]]] = {
+    "rejection_sft": sft_rows,
+    "kto": kto_rows,
+    "grpo": grpo_rows,
+}
 
 
 def balance_reasons(pairs: Iterable[Pair]) -> list[Pair]:

@@ -175,9 +175,12 @@ class WarmStart(Optimisation):
 
 
 class Training(Optimisation):
-    """What happens to the pairs. `method` sft stops after the warm start's kind of training."""
+    """What is learned from the rounds: pairs (dpo), labelled (kto) or weighted samples (grpo), or the right ones alone.
 
-    method: Literal["sft", "dpo", "kto", "grpo", "teacher_mode"] = "dpo"
+    sft and teacher_mode learn from demonstrations and play no round.
+    """
+
+    method: Literal["sft", "dpo", "kto", "grpo", "rejection_sft", "teacher_mode"] = "dpo"
     rounds: PositiveInt = 1
     warm_start: WarmStart | None = None
     use_lora: bool = True

@@ -16,7 +16,7 @@ from rayplay.data.prepare import read_preferences
 from rayplay.dialects import Dialect
 from rayplay.errors import AlarmError
 from rayplay.metrics import by_kind, grouped, measure
-from rayplay.pairs import as_sample, needs_demonstration, pairs_of
+from rayplay.pairs import ROWS, as_sample, needs_demonstration, pairs_of
 from rayplay.recipe import Optimisation, Pairs, Recipe
 from rayplay.records import Adapter, Demonstration, Pair, Record, Row, Task, Trajectory, group_id
 from rayplay.rewards import find_rewards, score
@@ -147,6 +147,20 @@ class Run:
             )
         return pairs
 
+    def select(self, stage: Stage, trajectories: Iterable[Trajectory]) -> list[Row]:
+        """Samples of all groups as rows of a method that takes no pairs -> rows.jsonl."""
+        method = self.recipe.training.method
+        groups = grouped(trajectories, lambda t: t.group)
+        rows = [row for group in groups.values() for row in ROWS[method](group)]
+        write_lines(stage.path / "rows.jsonl", rows)
+        self.say.line(f"{'':<10} {len(rows)} rows from {len(groups)} groups")
+        if not rows:
+            raise AlarmError(
+                f"{stage.name}: no sample teaches {method} anything: none is right, or all rewards are alike; "
+                "raise rollout.temperature or rollout.samples_per_task, or give training.warm_start more demonstrations"
+            )
+        return rows
+
     def pair_preferences(self, stage: Stage) -> list[Pair]:
         """The pairs that the data sources hold, as tokens -> pairs.jsonl."""
         recipe = self.recipe
@@ -168,7 +182,7 @@ class Run:
         training = self.recipe.training
         settings = settings_for(training, self.recipe.model, self.recipe.seed, phase)
         steps = settings.max_steps or max(1, round(-(-len(rows) // settings.batch_size) * settings.num_epochs))
-        what = f"train {method.upper()} on {len(rows)} {'pairs' if method == 'dpo' else 'rows'}"
+        what = f"train {method} on {len(rows)} {'rows' if rows and isinstance(rows[0], Row) else 'pairs'}"
         with self.say.stage(f"{stage.name}/train", what, steps) as bar:
             outcome = train_policy(
                 model_dir=self.model_dir,

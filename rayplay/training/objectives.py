@@ -128,7 +128,7 @@ OBJECTIVES: dict[str, Objective] = {
         kto_columns, _kto_config, ExactKTO, lambda pad: MaskedLabelled(pad_token_id=pad), rows=labelled_rows
     ),
 }
-OBJECTIVES["teacher_mode"] = OBJECTIVES["sft"]
+OBJECTIVES["teacher_mode"] = OBJECTIVES["rejection_sft"] = OBJECTIVES["sft"]
 # TRL's GRPO trainer imports vLLM where it is installed, which costs ten seconds: looked up only when asked for.
 ELSEWHERE = {"grpo": "rayplay.training.grpo:GRPO"}
 

@@ -4,14 +4,13 @@
 the limit, or that has no token with loss, is left out and its id reported.
 """
 
-import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from datasets import Dataset, Features, List, Value
 
 from rayplay.errors import DataError
-from rayplay.records import Pair, Row, StopReason, Trajectory
+from rayplay.records import Pair, Row
 
 IGNORED = -100
 IDS = List(Value("int64"))
@@ -77,26 +76,6 @@ def grpo_columns(rows: Sequence[Row]) -> Dataset:
     """Rows with advantages -> prompt and completion ids with the completion's mask."""
     data = kto_columns(rows).remove_columns("label")
     return data.add_column("advantage", [float(row.advantage or 0.0) for row in rows])
-
-
-def advantage_rows(groups: Sequence[Sequence[Trajectory]]) -> list[Row]:
-    """Groups of samples of one task -> rows with advantages (reward - mean) / (standard deviation + 1e-4).
-
-    Groups whose rewards are all alike teach nothing and give no rows; neither do samples that ended by our fault.
-    GRPO: Shao et al. 2024, https://arxiv.org/abs/2402.03300, section 4.1.2.
-    """
-    rows = []
-    for group in groups:
-        samples = [t for t in group if t.stop_reason != StopReason.UNAVAILABLE and any(t.sampled_mask)]
-        rewards = [t.reward for t in samples]
-        if len(set(rewards)) < 2:
-            continue
-        mean, spread = statistics.fmean(rewards), statistics.pstdev(rewards) + 1e-4
-        rows += [
-            Row(row_id=t.sample_id, token_ids=t.token_ids, mask=t.sampled_mask, advantage=(t.reward - mean) / spread)
-            for t in samples
-        ]
-    return rows
 
 
 def rows_with_advantage(rows: Sequence[Row]) -> list[Row]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rayplay.actors.rollout import GroupPlan
-from rayplay.records import Trajectory
+from rayplay.records import Row, Trajectory
 from rayplay.store import FAULT, Stage, read_lines
 from tests.chatml import save_chat_model
 
@@ -51,8 +51,8 @@ def workspace(tmp_path_factory) -> Path:
     return folder
 
 
-def start(workspace: Path, name: str, **env: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "rayplay.cli", "train", "recipe.json", "--output-dir", name]
+def start(workspace: Path, name: str, recipe: str = "recipe.json", **env: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "rayplay.cli", "train", recipe, "--output-dir", name]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **env}
     return subprocess.Popen(
         command, cwd=workspace, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -96,6 +96,21 @@ def test_an_unbroken_run_pairs_trains_and_reports(unbroken):
     assert report["pairs"]["total"] >= 10 and len(report["pairs"]["by_reason"]) >= 3
     assert (unbroken / "round-001/adapter/adapter_model.safetensors").is_file()
     assert "<svg" in (unbroken / "report.html").read_text()
+
+
+@pytest.mark.parametrize("method", ["kto", "grpo", "rejection_sft"])
+def test_the_same_log_teaches_by_other_objectives(workspace, unbroken, method):
+    """The sealed trajectories of a round are kept; only what is learned from them differs."""
+    other = json.loads((workspace / "recipe.json").read_text())
+    other["training"]["method"] = method
+    (workspace / f"{method}.json").write_text(json.dumps(other))
+    code, output = finish(start(workspace, method, recipe=f"{method}.json"))
+    assert code == 0, output[-3000:]
+    assert_every_group_once(workspace / method)
+    rows = read_lines(workspace / method / "round-001/rows.jsonl", Row)
+    assert rows and (workspace / method / "round-001/adapter/adapter_model.safetensors").is_file()
+    marks = {"kto": "label", "grpo": "advantage", "rejection_sft": "token_ids"}
+    assert all(getattr(row, marks[method]) is not None for row in rows)
 
 
 def test_the_same_command_again_says_that_it_is_complete(workspace, unbroken):

@@ -5,6 +5,7 @@ import pytest
 from rayplay.pairs import (
     as_sample,
     balance_reasons,
+    grpo_rows,
     kto_rows,
     make_pairs,
     needs_demonstration,
@@ -196,3 +197,15 @@ def test_a_demonstration_is_chosen_at_the_decision_where_the_sample_went_wrong_a
     assert pairs[Reason.WRONG_TOOL].chosen_ids == (10, 11)
     assert pairs[Reason.WRONG_ANSWER].prompt_ids == (*PROMPT, 10, 11, 90, 91)
     assert pairs[Reason.WRONG_ANSWER].chosen_ids == (20,)
+
+
+def test_advantages_are_relative_to_the_group_and_alike_rewards_give_none():
+    rows = grpo_rows([sample(0, 1.0, ((10,), {})), sample(1, 0.0, ((11,), {}))])
+    assert [(row.row_id, round(row.advantage, 3)) for row in rows] == [("r001/t/0", 1.0), ("r001/t/1", -1.0)]
+    assert grpo_rows([sample(0, 1.0, ((10,), {})), sample(1, 1.0, ((11,), {}))]) == []
+
+
+def test_samples_that_ended_by_our_fault_have_no_advantage():
+    cut = sample(2, 0.0, ((12,), {}), stop=StopReason.TIME_LIMIT)
+    rows = grpo_rows([sample(0, 1.0, ((10,), {})), sample(1, 0.0, ((11,), {})), cut])
+    assert [row.row_id for row in rows] == ["r001/t/0", "r001/t/1"]

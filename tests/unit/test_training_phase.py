@@ -12,10 +12,9 @@ from trl import SFTTrainer
 
 from rayplay.errors import AlarmError, DataError, RecipeError, ResourceError
 from rayplay.recipe import Lora
-from rayplay.records import Message, StopReason, Task, Trajectory
 from rayplay.training.objectives import OBJECTIVES, Objective, PlannedSteps
 from rayplay.training.phase import run_phase
-from rayplay.training.rows import advantage_rows, sft_columns, usable_rows
+from rayplay.training.rows import sft_columns, usable_rows
 from rayplay.training.schedule import plan_steps
 from rayplay.training.settings import TrainSettings
 from tests.micro import save_micro_model
@@ -96,18 +95,6 @@ def test_grpo_raises_what_was_better_than_its_group_and_starts_from_the_adapter(
     for result in (first, second):
         assert result.steps[-1]["loss"] < result.steps[0]["loss"] < 1e-4
     assert not any("ref" in name for name in load_file(second.folder / "adapter_model.safetensors"))
-
-
-def test_advantages_are_relative_to_the_group():
-    task = Task.build("test", (Message(role="user", content="hi"),), ())
-
-    def sampled(k, reward, group="g"):
-        facts = {"sample_id": f"{group}/{k}", "group": group, "task": task, "policy": "base", "seed": 0}
-        tokens = {"prompt_length": 1, "token_ids": (5, 6), "sampled_mask": (0, 1)}
-        return Trajectory(**facts, **tokens, stop_reason=StopReason.ANSWERED, reward=reward)
-
-    rows = advantage_rows([[sampled(0, 1.0), sampled(1, 0.0)], [sampled(0, 1.0, "dead"), sampled(1, 1.0, "dead")]])
-    assert [(row.row_id, round(row.advantage, 3)) for row in rows] == [("g/0", 1.0), ("g/1", -1.0)]
 
 
 def test_the_second_rounds_reference_is_the_policy_that_it_starts_from(model_dir, tmp_path):
