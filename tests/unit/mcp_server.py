@@ -1,6 +1,7 @@
 """A real MCP server over stdio for the tests: `python mcp_server.py [MODE] [FILE]`.
 
-Modes: "" ordinary tools; "many" 200 tools; "deaf" never answers; "dead" ends at once. Each start adds a line to FILE.
+Modes: "" ordinary tools; "many" 200 tools; "http:PORT" ordinary tools over streamable HTTP; "deaf" never answers;
+"dead" ends at once. Each start adds a line to FILE.
 """
 
 import os
@@ -84,4 +85,7 @@ else:
     for function in (add, fail, draw, shout, stall, hang, die, environment):
         server.add_tool(function)
     server.add_tool(die_once, annotations=ToolAnnotations(idempotent_hint=True))
-server.run("stdio")
+if mode.startswith("http:"):
+    server.run("streamable-http", port=int(mode.removeprefix("http:")))
+else:
+    server.run("stdio")

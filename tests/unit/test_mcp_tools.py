@@ -2,6 +2,8 @@
 
 import os
 import signal
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -150,6 +152,51 @@ def test_a_server_that_cannot_start_is_an_error_that_says_why() -> None:
         McpToolbox(command="no-such-command")
     with pytest.raises(ToolboxError, match="cannot be used"):
         McpToolbox(url="http://127.0.0.1:9/mcp", start_deadline_s=5.0)
+
+
+class HttpServer:
+    """The server behind an address of its own; it can be ended and started again."""
+
+    def __init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/mcp"
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, str(SERVER), f"http:{self.port}"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.1)
+        self.end()
+        pytest.fail("the HTTP server did not start within 20 s")
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait(timeout=10)
+
+
+def test_a_server_behind_an_address_answers_goes_away_and_is_found_again() -> None:
+    server = HttpServer()
+    try:
+        with McpToolbox(url=server.url, deadline_s=5.0) as toolbox:
+            assert use(toolbox, "add", a=2, b=3).text == "5"
+            assert use(toolbox, "fail", text="x").status is Status.TOOL_ERROR
+            assert use(toolbox, "stall", within_s=1.0).status is Status.TIMEOUT
+            assert use(toolbox, "add", a=2, b=4).text == "6"
+            server.end()
+            assert use(toolbox, "add", a=1, b=1).status is Status.UNAVAILABLE
+            server.start()
+            deadline = time.monotonic() + 20
+            while (again := use(toolbox, "add", a=1, b=1)).status is not Status.OK and time.monotonic() < deadline:
+                time.sleep(0.3)  # a server that failed is left alone for a moment
+            assert again.text == "2"
+    finally:
+        server.end()
 
 
 def test_names_stay_apart_after_cleaning() -> None:
