@@ -31,7 +31,7 @@ from rayplay.evaluation.subjects import Subject
 from rayplay.evaluation.task_file import read_task_file
 from rayplay.metrics import by_calls, by_kind, by_tool, measure
 from rayplay.models.tokenizers import load_dialect
-from rayplay.opening import check, load_or_make_tasks, load_tools, open_recipe_cluster, pool_settings, start_tool_actors
+from rayplay.opening import check, load_or_make_tasks, open_recipe_cluster, pool_settings, start_tool_actors
 from rayplay.recipe import Recipe
 from rayplay.records import Demonstration, Json, Task, Trajectory
 from rayplay.rewards import success
@@ -169,7 +169,8 @@ def _play(
     group: list[Subject], recipe: Recipe, folder: Path, tasks_folder: RunFolder, tasks_file: str, say: Say
 ) -> dict[str, list[Trajectory]]:
     """Greedy episodes of policies on one base model; what an earlier run sealed here is not sampled again."""
-    found = check(recipe) | {"model_dir": group[0].model_dir}
+    checked = check(recipe)
+    found = checked.facts | {"model_dir": group[0].model_dir}
     kept = RunFolder(folder / "own")
     logs = kept.path / "logs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -180,9 +181,8 @@ def _play(
             pool = RolloutPool(*pool_settings(recipe, found), tools, str(logs.absolute()))
             stack.callback(pool.close)
             pool.start()
-        specs = load_tools(recipe)
-        tasks = read_task_file(Path(tasks_file), specs) if tasks_file else None
-        held_out = tasks or load_or_make_tasks(recipe, tasks_folder, specs, tools[0]).held_out
+        tasks = read_task_file(Path(tasks_file), checked.specs) if tasks_file else None
+        held_out = tasks or load_or_make_tasks(recipe, tasks_folder, checked.specs, tools[0]).held_out
         dialect = load_dialect(found["model_dir"], recipe.model.dialect)
         run = Run(recipe, kept, say, dialect, found["model_dir"], pool, [], held_out, [])
         for subject in group:

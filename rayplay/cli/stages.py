@@ -13,7 +13,7 @@ from rayplay.cli.options import chosen_config
 from rayplay.console import Say
 from rayplay.errors import RecipeError
 from rayplay.pairs import STRATEGIES
-from rayplay.recipe import Pairs, Recipe, load_recipe
+from rayplay.recipe import Pairs, Recipe, load_recipe, parse_recipe
 from rayplay.store import RunFolder
 
 rollout_app, score_app, pairs_app = typer.Typer(), typer.Typer(), typer.Typer()
@@ -45,7 +45,7 @@ def score(
 ) -> None:
     """Score sealed trajectories with other rewards: written beside the old ones, nothing is sampled."""
     folder = RunFolder(run)
-    weights = _weights(reward) if reward else Recipe.model_validate(folder.manifest()["recipe"], strict=False).rewards
+    weights = _weights(reward) if reward else _recipe_of(folder).rewards
     found = score_again(folder, weights)
     if as_json:
         print(json.dumps(found))
@@ -65,7 +65,7 @@ def pairs(
 ) -> None:
     """Pair the sealed trajectories of a run and explain the pairs: groups, dead groups, reasons, margins."""
     folder = RunFolder(run)
-    own = Recipe.model_validate(folder.manifest()["recipe"], strict=False).pairs
+    own = _recipe_of(folder).pairs
     given = {"strategy": strategy, "min_margin": min_margin, "max_per_task": max_per_task}
     if strategy is not None and strategy not in STRATEGIES:
         raise RecipeError(f"--strategy {strategy!r}: known: {', '.join(STRATEGIES)}")
@@ -81,6 +81,11 @@ def pairs(
     print(
         f"{found['pairs']} pairs from {found['groups']} groups, {found['dead_groups']} dead; margins {found['margins']}"
     )
+
+
+def _recipe_of(folder: RunFolder) -> Recipe:
+    """Raises RecipeError where another version of rayplay wrote the manifest, naming the key that this one lacks."""
+    return parse_recipe(json.dumps(folder.manifest()["recipe"]), str(folder.manifest_path))
 
 
 def _weights(entries: list[str]) -> dict[str, float]:

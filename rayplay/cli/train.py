@@ -39,7 +39,7 @@ def command(
     recipe = load_recipe(path, tuple(overrides or ()))
     folder = RunFolder(output_dir or f"runs/{Path(path).stem}")
     if dry_run:
-        found = check(recipe)
+        found = check(recipe).facts
         folder.check_writable()
         print(json.dumps({"recipe": json.loads(save_recipe(recipe)), "found": found}, indent=2))
         return

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from rayplay.cli import stages
 from rayplay.errors import RecipeError
 from rayplay.recipe import load_recipe, parse_recipe, recipe_schema, save_recipe
 
@@ -75,3 +76,11 @@ def test_seed_style_tool_definitions_stand_beside_names():
 
 def test_the_schema_describes_every_section():
     assert {"model", "data", "tools", "rollout", "rewards", "pairs", "training"} <= set(recipe_schema()["properties"])
+
+
+def test_a_manifest_of_another_version_is_refused_by_the_key_that_it_has_and_we_lack(tmp_path):
+    recipe = {"model": {"name": "smollm2-135m-instruct"}, "rollout": {"no_longer_there": 1}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"recipe": recipe}))
+    for command in (stages.pairs, stages.score):
+        with pytest.raises(RecipeError, match=r"manifest\.json: unknown key 'rollout\.no_longer_there'"):
+            command(str(tmp_path))
