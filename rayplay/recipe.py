@@ -144,6 +144,22 @@ class Pairs(Section):
     )
 
 
+Action = Literal["stop", "warn", "off"]
+
+
+class Alarms(Section):
+    """What happens when a round's samples look wrong; a round that gives nothing to train on always ends the run."""
+
+    no_call: Action = "stop"
+    no_spread: Action = "warn"
+    truncated: Action = "warn"
+    tool_errors: Action = "warn"
+    tool_error_rate: Fraction = 0.5
+    falling_calls: Action = "warn"
+    falling_format: Action = "warn"
+    fall: Fraction = Field(0.2, description="how far a rate may fall from one round to the next")
+
+
 class Lora(Section):
     """Low-rank adapters (Hu et al. 2021)."""
 
@@ -249,6 +265,7 @@ class Recipe(Section):
         default_factory=lambda: {"format": 0.1, "tool_choice": 0.2, "arguments": 0.2, "execution": 0.1, "answer": 0.4}
     )
     pairs: Pairs = Pairs()
+    alarms: Alarms = Alarms()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     sandbox: SandboxSettings = SandboxSettings()

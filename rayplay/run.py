@@ -3,6 +3,7 @@
 Every stage reads files and writes files. What is sealed is never sampled again; what is committed is never done again.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from rayplay.actors.pool import RolloutPool
 from rayplay.actors.rollout import GroupPlan, plan_group
 from rayplay.actors.training import train_policy
+from rayplay.alarms import measure_rates, raised
 from rayplay.console import Bar, Say
 from rayplay.data import preference_pairs
 from rayplay.data.prepare import read_preferences
@@ -23,6 +25,7 @@ from rayplay.rewards import find_rewards, score
 from rayplay.store import RunFolder, Stage, read_lines, write_json, write_lines
 from rayplay.training.settings import settings_for
 
+RATES = "rates.json"
 SHARD_GROUPS = 8  # groups of one shard: what a kill can lose at most, per worker
 
 
@@ -124,13 +127,21 @@ class Run:
         """Sampled and scored trajectories of all planned groups, in the order of the plan."""
         episodes = sum(len(plan.seeds) for plan in plans)
         played = self._play(stage, plans, "trajectories", f"sample {len(plans)} tasks, {episodes} episodes")
-        calls = sum(bool(turn.calls) for t in played for turn in t.turns)
-        if played and not calls and any(t.task.expected.calls for t in played):
-            raise AlarmError(
-                f"{stage.name}: the model made no tool call in {len(played)} samples: nothing to learn from; "
-                "give training.warm_start some demonstrations, or look at the transcripts in the run folder"
-            )
+        self._watch(stage, played)
         return played
+
+    def _watch(self, stage: Stage, played: list[Trajectory]) -> None:
+        """Keep the round's rates, and say or raise what the recipe wants to hear of them."""
+        rates = measure_rates(played)
+        write_json(stage.path / RATES, rates)
+        earlier = [s.path / RATES for s in self.folder.stages() if (s.path / RATES).is_file() and s.name < stage.name]
+        before = json.loads(earlier[-1].read_text(encoding="utf-8")) if earlier else {}
+        for name, message in raised(rates, before, self.recipe.alarms).items():
+            action = getattr(self.recipe.alarms, name)
+            if action == "stop":
+                raise AlarmError(f"{stage.name}: {message} (alarms.{name}; {len(played)} samples)")
+            if action == "warn":
+                self.say.line(f"warning: {stage.name}: {message} (alarms.{name})")
 
     def pair(self, stage: Stage, trajectories: Iterable[Trajectory]) -> list[Pair]:
         """Pairs of all groups -> pairs.jsonl: a function of the sealed shards alone."""

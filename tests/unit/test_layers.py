@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 NOUNS = {"records", "recipe", "errors"}
-RULES = {"marks", "toolbox", "dialects", "episode", "rewards", "pairs", "metrics", "matching", "statistics"}
+RULES = {"marks", "toolbox", "dialects", "episode", "rewards", "pairs", "metrics", "matching", "statistics", "alarms"}
 HOMES = {
     "ray": {"actors"},
     "vllm": {"models"},
