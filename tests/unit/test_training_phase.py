@@ -182,5 +182,5 @@ def test_a_tracker_that_is_not_installed_is_named_with_its_extra(model_dir, tmp_
 
 
 def test_an_unknown_method_names_the_known_ones(model_dir, tmp_path):
-    with pytest.raises(RecipeError, match="known: dpo, grpo, kto, sft, teacher_mode"):
+    with pytest.raises(RecipeError, match="known: dpo, grpo, kto, rejection_sft, sft, teacher_mode"):
         run(model_dir, tmp_path, "ppo", rows=make_pairs())
