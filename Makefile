@@ -37,7 +37,7 @@ quickstart: setup
 	@$(BIN)/rayplay train configs/quickstart.json --output-dir runs/quickstart
 
 test: setup
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile  # whole files side by side: many tests wait for processes
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder  # whole files side by side: many tests wait for processes
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

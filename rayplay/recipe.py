@@ -178,6 +178,9 @@ class Optimisation(Section):
     num_epochs: PositiveFloat = 1.0
     max_steps: PositiveInt | None = None
     batch_size: PositiveInt = Field(16, description="rows (pairs for dpo) of one optimizer step, over all workers")
+    deal: Literal["rows", "prefixes"] = Field(
+        "rows", description="what a step's rows are drawn as: one by one, or families that share their tools (faster)"
+    )
     warmup_ratio: Fraction = 0.1
     scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
     weight_decay: Annotated[float, Field(ge=0)] = 0.0

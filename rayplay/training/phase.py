@@ -19,11 +19,12 @@ from rayplay.errors import RecipeError
 from rayplay.models.device import choose_dtype
 from rayplay.records import Json, Pair, Row
 from rayplay.training.objectives import find_objective
-from rayplay.training.rows import usable_rows
+from rayplay.training.rows import prompt_of, usable_rows
 from rayplay.training.schedule import plan_steps
 from rayplay.training.settings import TrainSettings
 from rayplay.training.steplog import StepLog
 from rayplay.training.tree import Sharing, why_not_exact
+from rayplay.training.trie import families
 
 
 class PhaseResult(NamedTuple):
@@ -72,8 +73,14 @@ def run_phase(
     started = time.monotonic()
     usable = usable_rows(find_objective(method).rows(rows), settings.max_length)
     world = int(os.environ.get("WORLD_SIZE", "1"))
+    alike = families([prompt_of(r) for r in usable.kept]) if settings.deal == "prefixes" else None
     steps = plan_steps(
-        len(usable.kept), settings.batch_size, settings.num_epochs, settings.max_steps, settings.seed, world
+        alike or [[r] for r in range(len(usable.kept))],
+        settings.batch_size,
+        settings.num_epochs,
+        settings.max_steps,
+        settings.seed,
+        world,
     )
     sharing = Sharing(tree=settings.tree_packing, max_unique_tokens=settings.max_unique_tokens)
     log = StepLog(sharing, len(steps), settings.beta, on_step)

@@ -42,6 +42,11 @@ def usable_rows(rows: Sequence[Row | Pair], max_length: int) -> Usable:
     return Usable(kept, left_out)
 
 
+def prompt_of(row: Row | Pair) -> tuple[int, ...]:
+    """What stands before the first token with loss."""
+    return row.prompt_ids if isinstance(row, Pair) else row.token_ids[: row.mask.index(1)]
+
+
 def sft_columns(rows: Sequence[Row]) -> Dataset:
     """Rows -> input_ids and labels (ignored where the mask is 0)."""
     labels = [[t if m else IGNORED for t, m in zip(r.token_ids, r.mask, strict=True)] for r in rows]
@@ -60,7 +65,7 @@ def dpo_columns(pairs: Sequence[Pair]) -> Dataset:
 
 def kto_columns(rows: Sequence[Row]) -> Dataset:
     """Labelled rows -> prompt and completion ids with the completion's mask; it starts at the first token with loss."""
-    starts = [row.mask.index(1) for row in rows]
+    starts = [len(prompt_of(row)) for row in rows]
     columns = {
         "prompt_ids": [list(row.token_ids[:start]) for row, start in zip(rows, starts, strict=True)],
         "completion_ids": [list(row.token_ids[start:]) for row, start in zip(rows, starts, strict=True)],

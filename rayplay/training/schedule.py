@@ -7,19 +7,34 @@ resumed run train on the same steps. Rows are dealt out evenly, so that no step 
 import itertools
 import math
 import random
+from collections.abc import Sequence
 
 from rayplay.errors import ResourceError
 from rayplay.records import seed_of
 
 
 def plan_steps(
-    num_rows: int, batch_size: int, num_epochs: float, max_steps: int | None, seed: int, num_workers: int = 1
+    families: Sequence[Sequence[int]],
+    batch_size: int,
+    num_epochs: float,
+    max_steps: int | None,
+    seed: int,
+    num_workers: int = 1,
 ) -> list[list[int]]:
     """Row indices of each optimizer step. A fraction of an epoch takes that share of its steps; `max_steps` wins.
+
+    Args:
+        families: Row indices that stay together when the order is drawn (one each: rows are dealt one by one).
+        batch_size: Rows of a step, at most.
+        num_epochs: Passes over the rows.
+        max_steps: Steps, whatever the epochs.
+        seed: Decides the order.
+        num_workers: Training workers.
 
     Raises:
         ResourceError: A step would have fewer rows than there are workers.
     """
+    num_rows = sum(map(len, families))
     per_epoch = math.ceil(num_rows / batch_size)
     if num_rows // per_epoch < num_workers:
         raise ResourceError(
@@ -29,8 +44,9 @@ def plan_steps(
     total = max_steps if max_steps is not None else max(1, round(per_epoch * num_epochs))
     steps: list[list[int]] = []
     while len(steps) < total:
-        order = list(range(num_rows))
-        random.Random(seed_of(seed, "epoch", len(steps) // per_epoch)).shuffle(order)
+        dealt = list(families)
+        random.Random(seed_of(seed, "epoch", len(steps) // per_epoch)).shuffle(dealt)
+        order = list(itertools.chain.from_iterable(dealt))
         bounds = [round(i * num_rows / per_epoch) for i in range(per_epoch + 1)]
         steps.extend(order[a:b] for a, b in itertools.pairwise(bounds))
     return steps[:total]

@@ -13,6 +13,7 @@ class TrainSettings(Record):
     num_epochs: float = 1.0
     max_steps: int | None = None
     batch_size: int = 16  # rows (pairs for dpo) of one optimizer step, over all workers
+    deal: Literal["rows", "prefixes"] = "rows"  # prefixes: rows that share their tools come in the same step
     warmup_ratio: float = 0.1
     scheduler: str = "linear"
     weight_decay: float = 0.0

@@ -84,6 +84,18 @@ def split(rows: Sequence[Tokens], max_unique: int, attention_share: float = 0.0)
     return groups
 
 
+def families(rows: Sequence[Tokens]) -> list[list[int]]:
+    """Indices of `rows` in groups that share at least half of their tokens with a neighbour in lexicographic order."""
+    found: list[list[int]] = []
+    previous: Tokens = ()
+    for r in sorted(range(len(rows)), key=lambda r: rows[r]):
+        if not found or 2 * shared_length(previous, rows[r]) < min(len(previous), len(rows[r])):
+            found.append([])
+        found[-1].append(r)
+        previous = rows[r]
+    return sorted(found)
+
+
 def share_out(rows: Sequence[Tokens], parts: int) -> list[list[int]]:
     """Indices of `rows` in `parts` runs of lexicographic order with about equally many unique tokens, none empty.
 

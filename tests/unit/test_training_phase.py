@@ -17,6 +17,7 @@ from rayplay.training.phase import run_phase
 from rayplay.training.rows import sft_columns, usable_rows
 from rayplay.training.schedule import plan_steps
 from rayplay.training.settings import TrainSettings
+from rayplay.training.trie import families
 from tests.micro import save_micro_model
 from tests.unit.test_training_objectives import make_pairs, rows_for
 
@@ -40,8 +41,20 @@ def run(model_dir, folder, method="dpo", rows=None, start=None, **changes):
     )
 
 
+def singles(count):
+    return [[r] for r in range(count)]
+
+
+def test_rows_that_share_a_prefix_can_be_dealt_together():
+    alike = families([[1, 2, 3, 4, n] for n in range(4)] + [[5, 6, 7, 8, n] for n in range(4)] + [[9]])
+    assert alike == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+    steps = plan_steps(alike, 5, 1.0, None, seed=0)
+    assert sorted(r for step in steps for r in step) == list(range(9))
+    assert any({0, 1, 2, 3} <= set(step) or {4, 5, 6, 7} <= set(step) for step in steps)
+
+
 def test_steps_cover_every_row_once_an_epoch_in_even_sizes():
-    steps = plan_steps(28, 8, 2.0, None, seed=0)
+    steps = plan_steps(singles(28), 8, 2.0, None, seed=0)
     assert [len(step) for step in steps] == [7] * 8
     assert (
         sorted(r for step in steps[:4] for r in step)
@@ -49,16 +62,16 @@ def test_steps_cover_every_row_once_an_epoch_in_even_sizes():
         == list(range(28))
     )
     assert steps[:4] != steps[4:]
-    assert plan_steps(28, 8, 2.0, None, seed=0, num_workers=2) == steps
+    assert plan_steps(singles(28), 8, 2.0, None, seed=0, num_workers=2) == steps
 
 
 def test_max_steps_wins_over_epochs_and_may_pass_over_the_data_again():
-    assert len(plan_steps(5, 4, 1.0, 7, seed=0)) == 7
+    assert len(plan_steps(singles(5), 4, 1.0, 7, seed=0)) == 7
 
 
 def test_fewer_rows_in_a_step_than_workers_are_refused():
     with pytest.raises(ResourceError, match=r"training\.num_workers is 3"):
-        plan_steps(2, 2, 1.0, None, seed=0, num_workers=3)
+        plan_steps(singles(2), 2, 1.0, None, seed=0, num_workers=3)
 
 
 def test_rows_that_are_too_long_or_carry_no_loss_are_named_not_cut():
