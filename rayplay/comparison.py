@@ -183,7 +183,7 @@ def _play(
             pool.start()
         tasks = read_task_file(Path(tasks_file), checked.specs) if tasks_file else None
         held_out = tasks or load_or_make_tasks(recipe, tasks_folder, checked.specs, tools[0]).held_out
-        dialect = load_dialect(found["model_dir"], recipe.model.dialect)
+        dialect = load_dialect(found["model_dir"], recipe.model)
         run = Run(recipe, kept, say, dialect, found["model_dir"], pool, [], held_out, [])
         for subject in group:
             run.load(subject.adapter())

@@ -6,12 +6,14 @@ plain text. A tokenizer is any object with `apply_chat_template`, `decode`, `par
 """
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from jinja2 import TemplateError
+
 from rayplay.errors import ModelError
-from rayplay.records import Message, Status, ToolCall, ToolSpec
+from rayplay.records import Message, Status, ToolCall, ToolSpec, digest
 
 # (text, prompt ids, sampled ids) -> {"content": str, "tool_calls": [{"function": {"name", "arguments"}}]} or ValueError
 Parser = Callable[[list[int], list[int]], dict[str, Any]]
@@ -22,19 +24,26 @@ BREAK = "\u2060"  # word joiner: invisible, zero width, and splits a special tok
 
 @dataclass(frozen=True)
 class Family:
-    """What distinguishes a model family beyond its template: how an attempted call begins."""
+    """What distinguishes a model family beyond its template: how an attempted call begins, and what it cannot say."""
 
     call_marks: tuple[str, ...]
     role_marks: tuple[str, ...] = ()  # further strings that must not pass from tool output into the prompt
+    vllm_parser: str = ""  # reads calls where the tokenizer has no response template and TRL knows none
+    parallel: bool = True  # whether the template renders several calls in one message
+    call_id_length: int = 0  # templates that insist on ids of so many letters and digits; 0: any id
 
 
 FAMILIES: dict[str, Family] = {
-    "chatml": Family(("<tool_call>",), ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")),
-    "llama3_json": Family(("<|python_tag|>", '{"name"'), ("<|python_tag|>",)),
-    "pythonic": Family(("[",)),
-    "mistral": Family(("[TOOL_CALLS]",), ("[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]")),
-    "gemma4": Family(("<|tool_call>", "<|tool_call|>"), ("<|tool_call>", "<tool_call|>", "<|tool_response>")),
-    "gpt_oss": Family(("to=functions.",), ("<|channel|>", "<|call|>")),
+    "chatml": Family(
+        ("<tool_call>",), ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"), "hermes"
+    ),
+    "llama3_json": Family(("<|python_tag|>", '{"name"'), ("<|python_tag|>",), "llama3_json", parallel=False),
+    "pythonic": Family(("[",), vllm_parser="pythonic"),
+    "mistral": Family(
+        ("[TOOL_CALLS]",), ("[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]"), "mistral", call_id_length=9
+    ),
+    "gemma4": Family(("<|tool_call>", "<|tool_call|>"), ("<|tool_call>", "<tool_call|>", "<|tool_response>"), "gemma4"),
+    "gpt_oss": Family(("to=functions.",), ("<|channel|>", "<|call|>"), "openai", parallel=False),
 }
 
 
@@ -46,7 +55,7 @@ def family_of(chat_template: str) -> str:
         return "gpt_oss"
     if "<|tool_call>" in chat_template:
         return "gemma4"
-    return "llama3_json" if "<|python_tag|>" in chat_template else "chatml"
+    return "llama3_json" if "<|start_header_id|>" in chat_template else "chatml"
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,13 @@ class Dialect:
     tokenizer: Any
     family: Family
     parser: Parser | None = None
+    template_kwargs: dict[str, Any] = field(default_factory=dict)  # for the template, as {"enable_thinking": False}
+    stop_token_ids: tuple[int, ...] = ()  # what ends a message beside the tokenizer's end-of-sequence token
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """Token ids that end an assistant message."""
+        return frozenset((self.tokenizer.eos_token_id, *self.stop_token_ids))
 
     def render(self, messages: Iterable[Message], tools: Iterable[ToolSpec]) -> list[int]:
         """Prompt ids (T,), generation prompt included. A system message is added where there is none."""
@@ -71,9 +87,12 @@ class Dialect:
         The ids are those that an episode with the same words would hold, so shared prefixes are shared token by token.
 
         Raises:
-            ModelError: The template renders an earlier message differently once later ones follow.
+            ModelError: The template renders an earlier message differently once later ones follow, refuses the
+                conversation, or has no room for a message of several calls.
         """
         messages, tools = with_system(messages), tuple(tools)
+        if not self.family.parallel and any(len(m.tool_calls) > 1 for m in messages):
+            raise ModelError("a message of several calls, but this model's chat template renders one call a message")
         whole = self._template(messages, tools, add_generation_prompt=False)
         mask = [0] * len(whole)
         end = 0
@@ -84,26 +103,29 @@ class Dialect:
             after = self._template(messages[: index + 1], tools, add_generation_prompt=False)
             if whole[: len(before)] != before or after[: len(before)] != before:
                 raise ModelError("the chat template is not prefix-preserving: a later message changes an earlier one")
-            end = self._last_end(whole[: len(after)]) + 1
+            end = self._end_of_turn(whole, len(before), len(after))
             mask[len(before) : end] = [1] * (end - len(before))
         return whole[:end], mask[:end]
 
-    def results_suffix(self, calls: tuple[ToolCall, ...], texts: list[str]) -> list[int]:
+    def results_suffix(
+        self, calls: tuple[ToolCall, ...], texts: list[str], sampled_ids: Sequence[int] = ()
+    ) -> list[int]:
         """Ids that follow a sampled message with calls: the end of that turn, all results, the next generation prompt.
 
         Taken as the difference between two renderings of a short dummy conversation (as TRL's GRPO trainer does), so
-        what was sampled is never rendered again.
+        what was sampled is never rendered again. Some families stop at the token that opens the results (Gemma 4's
+        `<|tool_response>`): where `sampled_ids` end with it, it is not given twice.
         """
         named = [call.name or "invalid" for call in calls]
-        spoken = Message(
-            role="assistant",
-            tool_calls=tuple(ToolCall(call_id=c.call_id, name=n) for c, n in zip(calls, named, strict=True)),
-        )
+        made = tuple(ToolCall(call_id=c.call_id, name=n) for c, n in zip(calls, named, strict=True))
+        spoken = Message(role="assistant", tool_calls=made if self.family.parallel else made[:1])
         answers = [
             Message(role="tool", content=self.neutralise(text), tool_call_id=call.call_id, name=name)
             for call, name, text in zip(calls, named, texts, strict=True)
         ]
-        return self._suffix([Message(role="user", content="dummy"), spoken], answers)
+        suffix = self._suffix([Message(role="user", content="dummy"), spoken], answers)
+        opened = sampled_ids and suffix and sampled_ids[-1] == suffix[0] and suffix[0] in self.ends
+        return suffix[1:] if opened else suffix
 
     def parse(self, prompt_ids: list[int], sampled_ids: list[int], address: str) -> tuple[str, tuple[ToolCall, ...]]:
         """Sampled ids -> (content, calls). A call that cannot be read comes back with its `problem`; nothing raises."""
@@ -134,25 +156,30 @@ class Dialect:
         return self.tokenizer.parse_response(sampled_ids, prefix=prompt_ids)
 
     def _template(self, messages: Iterable[Message], tools: Iterable[ToolSpec], **options: Any) -> list[int]:
-        return self.tokenizer.apply_chat_template(
-            [as_chat(m) for m in messages],
-            tools=[t.as_function() for t in tools] or None,
-            tokenize=True,
-            return_dict=False,
-            **options,
-        )
+        try:
+            return self.tokenizer.apply_chat_template(
+                [as_chat(m, self.family.call_id_length) for m in messages],
+                tools=[t.as_function() for t in tools] or None,
+                tokenize=True,
+                return_dict=False,
+                **self.template_kwargs,
+                **options,
+            )
+        except TemplateError as error:
+            raise ModelError(f"the chat template refuses the conversation: {error}") from error
 
     def _suffix(self, before: list[Message], after: list[Message]) -> list[int]:
+        asked = self._template(before[:-1], (), add_generation_prompt=True)
         start = self._template(before, (), add_generation_prompt=False)
         whole = self._template([*before, *after], (), add_generation_prompt=True)
-        if whole[: len(start)] != start:
+        end = self._end_of_turn(start, len(asked), len(start))
+        if whole[:end] != start[:end]:
             raise ModelError("the chat template renders earlier messages anew once tool results follow")
-        return whole[self._last_end(start) + 1 :]  # the sampled message ends with its own end-of-turn token
+        return whole[end:]
 
-    def _last_end(self, ids: list[int]) -> int:
-        """Index of the last end-of-turn token, or of the last token where the template has none."""
-        ends = (i for i in range(len(ids) - 1, -1, -1) if ids[i] == self.tokenizer.eos_token_id)
-        return next(ends, len(ids) - 1)
+    def _end_of_turn(self, ids: list[int], start: int, end: int) -> int:
+        """One past the last end-of-turn token of ids[start:end], or `end` where the template has none there."""
+        return next((i + 1 for i in range(end - 1, start - 1, -1) if ids[i] in self.ends), end)
 
 
 def with_system(messages: Iterable[Message]) -> list[Message]:
@@ -163,16 +190,20 @@ def with_system(messages: Iterable[Message]) -> list[Message]:
     return [Message(role="system", content=SYSTEM_PROMPT), *messages]
 
 
-def as_chat(message: Message) -> dict[str, Any]:
-    """A Message in the form that chat templates read."""
+def as_chat(message: Message, call_id_length: int = 0) -> dict[str, Any]:
+    """A Message in the form that chat templates read; call ids are hashed to `call_id_length` where that is given."""
+
+    def shown(call_id: str) -> str:
+        return digest([call_id], call_id_length) if call_id_length else call_id
+
     chat: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
         chat["tool_calls"] = [
-            {"type": "function", "id": c.call_id, "function": {"name": c.name, "arguments": c.arguments}}
+            {"type": "function", "id": shown(c.call_id), "function": {"name": c.name, "arguments": c.arguments}}
             for c in message.tool_calls
         ]
     if message.role == "tool":
-        chat |= {"name": message.name, "tool_call_id": message.tool_call_id}
+        chat |= {"name": message.name, "tool_call_id": shown(message.tool_call_id or "")}
     return chat
 
 
@@ -186,24 +217,36 @@ def probe(dialect: Dialect) -> None:
     spec = ToolSpec(
         name="probe_tool",
         description="probe description",
-        parameters={"type": "object", "properties": {"probe_key": {"type": "string"}}, "required": ["probe_key"]},
+        parameters={
+            "type": "object",
+            "properties": {"probe_key": {"type": "string"}, "probe_number": {"type": "integer"}},
+            "required": ["probe_key"],
+        },
     )
+    arguments = {"probe_key": "probe value", "probe_number": 3}
     user = Message(role="user", content="probe request")
     prompt = dialect.render([user], [spec])
     _require("probe_tool" in dialect.tokenizer.decode(prompt), "the chat template does not render tools")
-    call = ToolCall(call_id="probe", name="probe_tool", arguments={"probe_key": "probe value"})
+    call = ToolCall(call_id="probe", name="probe_tool", arguments=arguments)
     spoken = Message(role="assistant", tool_calls=(call,))
     whole = dialect.render_whole([user, spoken], [spec])
     _require(whole[: len(prompt)] == prompt, "a rendered call does not extend its prompt")
     _, calls = dialect.parse(prompt, whole[len(prompt) :], "probe")
     read_back = [(c.name, c.arguments, c.problem) for c in calls]
     _require(
-        read_back == [("probe_tool", {"probe_key": "probe value"}, None)],
+        read_back == [("probe_tool", arguments, None)],
         f"a call rendered by the template does not parse back: {read_back}",
     )
     hostile = "".join(dialect.tokenizer.all_special_tokens) + "probe result"
     suffix = dialect.results_suffix((call,), [hostile])
     _require("probe result" in dialect.tokenizer.decode(suffix), "the chat template drops tool results")
+    answer = Message(role="tool", content="probe result", name="probe_tool", tool_call_id="probe")
+    sampled, _ = dialect.supervise([user, spoken], [spec])
+    followed = [*sampled, *dialect.results_suffix((call,), ["probe result"], sampled)]
+    _require(
+        followed == dialect.render([user, spoken, answer], [spec]),
+        "the prompt after a tool result is not what the chat template renders",
+    )
     special = set(dialect.tokenizer.all_special_ids)
     clean = dialect.results_suffix((call,), ["probe result"])
     count = [sum(token in special for token in ids) for ids in (suffix, clean)]

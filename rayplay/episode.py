@@ -129,7 +129,7 @@ async def _play_turns(
         if any(r.status is Status.UNAVAILABLE for r in results):
             return StopReason.UNAVAILABLE
         if number + 1 < limits.max_turns:
-            suffix = dialect.results_suffix(calls, [r.text for r in results])
+            suffix = dialect.results_suffix(calls, [r.text for r in results], completion.token_ids)
             play.add(suffix, 0, [])
     return StopReason.TURN_LIMIT
 

@@ -70,7 +70,7 @@ def check(recipe: Recipe) -> Checked:
     isolation = require_level(recipe.sandbox.require)
     specs = load_tools(recipe)
     model_dir = resolve_model(recipe.model.name, recipe.model.revision)
-    dialect = load_dialect(model_dir, recipe.model.dialect, trust_remote_code=recipe.model.trust_remote_code)
+    dialect = load_dialect(model_dir, recipe.model)
     facts = {
         "model_dir": str(model_dir),
         "dtype": choose_dtype(recipe.model.torch_dtype, gpu=recipe.rollout.gpus_per_worker > 0),
@@ -304,7 +304,7 @@ def pool_settings(recipe: Recipe, found: Json) -> tuple[PoolSettings, EngineSett
     )
     engine = EngineSettings(
         model_dir=found["model_dir"],
-        dialect=model.dialect,
+        model=model,
         dtype=found["dtype"],
         gpu=gpu,
         max_length=model.max_length,

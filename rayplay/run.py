@@ -16,7 +16,7 @@ from rayplay.console import Bar, Say
 from rayplay.data import preference_pairs
 from rayplay.data.prepare import read_preferences
 from rayplay.dialects import Dialect
-from rayplay.errors import AlarmError
+from rayplay.errors import AlarmError, ModelError
 from rayplay.metrics import by_kind, grouped, measure
 from rayplay.pairs import ROWS, as_sample, needs_demonstration, pairs_of
 from rayplay.recipe import Optimisation, Pairs, Recipe
@@ -216,11 +216,23 @@ class Run:
         return outcome.adapter
 
     def demonstration_rows(self, count: int) -> list[Row]:
-        """The first demonstrations as token rows with loss on what the assistant writes."""
-        rows = []
+        """The first demonstrations as token rows with loss on what the assistant writes.
+
+        Raises:
+            ModelError: The model's chat template refuses them all.
+        """
+        rows, refused = [], []
         for demonstration in self.demonstrations[:count]:
-            ids, mask = self.dialect.supervise(demonstration.messages, demonstration.tools)
+            try:
+                ids, mask = self.dialect.supervise(demonstration.messages, demonstration.tools)
+            except ModelError as error:
+                refused.append(error)
+                continue
             rows.append(Row(row_id=demonstration.row_id, token_ids=tuple(ids), mask=tuple(mask)))
+        if refused and not rows:
+            raise refused[0]
+        if refused:
+            self.say.line(f"{'':<10} {len(refused)} demonstrations left out; the first: {refused[0]}")
         return rows
 
     def _play(self, stage: Stage, plans: list[GroupPlan], into: str, what: str) -> list[Trajectory]:

@@ -20,6 +20,7 @@ from rayplay.data.simulator import simulate
 from rayplay.dialects import Dialect
 from rayplay.episode import Completion, EpisodeLimits, play_episode
 from rayplay.models.tokenizers import load_dialect
+from rayplay.recipe import Model
 from rayplay.records import Adapter, Record, Status, Task, ToolCall, ToolResult, Trajectory, seed_of
 from rayplay.toolbox import find_tool
 
@@ -31,7 +32,7 @@ class EngineSettings:
     """What a worker needs to make its sampler. `sampler` names `module:function(settings, dialect) -> Sampler`."""
 
     model_dir: str
-    dialect: str = "auto"
+    model: Model | None = None  # how to speak with it
     dtype: str = "float32"
     gpu: bool = False
     max_length: int = 2048
@@ -109,9 +110,7 @@ class RolloutWorker:
             send_output_to(log_path)
         self._limits = limits
         self._tools = tool_actors
-        self._dialect: Dialect = load_dialect(
-            settings.model_dir, settings.dialect, trust_remote_code=settings.trust_remote_code
-        )
+        self._dialect: Dialect = load_dialect(settings.model_dir, settings.model)
         module, _, function = settings.sampler.partition(":")
         self._sampler = getattr(importlib.import_module(module), function)(settings, self._dialect)
         self._admission = Admission(settings.max_in_flight)

@@ -193,5 +193,5 @@ def make_sampler(settings: Any, dialect: Dialect) -> VllmSampler:
         top_p=settings.top_p,
         logprobs=settings.logprobs,
         trust_remote_code=settings.trust_remote_code,
-        stop_token_ids=(dialect.tokenizer.eos_token_id,),
+        stop_token_ids=tuple(dialect.ends),
     )

@@ -1,5 +1,4 @@
 import json
-import random
 
 import pytest
 
@@ -83,29 +82,6 @@ def test_special_tokens_in_a_result_stay_text(dialect):
     assert "<tool_call>" not in dialect.tokenizer.decode(ids)
 
 
-def test_no_mutated_completion_raises(dialect):
-    rng = random.Random(0)
-    good = (
-        f"ok\n<tool_call>\n{json.dumps({'name': 'add', 'arguments': {'a': [1, {'b': None}]}})}\n</tool_call><|im_end|>"
-    )
-    pieces = ["<tool_call>", "</tool_call>", "{", "}", '"', "\\", "😀", "<|im_start|>", "[" * 50, "\x00", "1e999"]
-    prompt = dialect.render([ASK], [SPEC])
-    vocabulary = len(dialect.tokenizer)
-    for number in range(3000):
-        text = good
-        for _ in range(rng.randrange(1, 6)):
-            at = rng.randrange(len(text) + 1)
-            text = text[:at] + rng.choice(pieces) + text[at + rng.randrange(4) :]
-        ids = dialect.tokenizer(text)["input_ids"]
-        if number % 3 == 0:
-            ids = [rng.randrange(vocabulary) if rng.random() < 0.1 else t for t in ids]
-        content, calls = dialect.parse(prompt, ids, "s#0")
-        assert isinstance(content, str)
-        for call in calls:
-            assert call.problem is Status.INVALID_JSON or isinstance(call.arguments, dict)
-            call.model_dump_json()
-
-
 @pytest.mark.parametrize("text", ["<tool_call>" + "[" * 100_000, "<tool_call>" * 5_000, "a" * 100_000])
 def test_gigantic_and_deep_completions_are_classified(dialect, text):
     content, calls = parse(dialect, text)
@@ -116,7 +92,7 @@ def test_gigantic_and_deep_completions_are_classified(dialect, text):
     ("template", "family"),
     [
         ("[TOOL_CALLS]", "mistral"),
-        ("<|python_tag|>", "llama3_json"),
+        ("<|start_header_id|>", "llama3_json"),
         ("<|channel|>", "gpt_oss"),
         ("<|im_start|>", "chatml"),
     ],

@@ -1,0 +1,51 @@
+"""A vLLM tool parser by name -> a Dialect's parser: for chat templates that bring no response template.
+
+Imported only where a model needs it: vLLM takes seconds to load.
+"""
+
+import logging
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from vllm.tool_parsers import ToolParserManager
+
+from rayplay.dialects import Parser
+from rayplay.errors import ModelError
+
+ASKED = {
+    "model": "any",
+    "messages": [{"role": "user", "content": "any"}],
+    "tools": [{"type": "function", "function": {"name": "any", "parameters": {"type": "object", "properties": {}}}}],
+}
+
+
+def vllm_parser(name: str, tokenizer: PreTrainedTokenizerBase, ends: frozenset[int]) -> Parser:
+    """The parser that `vllm serve --tool-call-parser NAME` would use.
+
+    Args:
+        name: A name that vLLM knows, as "hermes", "pythonic" or "mistral".
+        tokenizer: The model's.
+        ends: Token ids that end a message; parsers are not shown them.
+
+    Raises:
+        ModelError: vLLM has no parser of that name, or it does not fit the tokenizer.
+    """
+    logging.getLogger("vllm.tool_parsers").setLevel(logging.CRITICAL)  # a broken call is data, not an error to log
+    try:
+        parser_class = ToolParserManager.get_tool_parser(name)
+    except KeyError:
+        known = ", ".join(ToolParserManager.list_registered())
+        raise ModelError(f"model.dialect {name!r} is no family of rayplay and no vLLM tool parser: {known}") from None
+    try:
+        request = parser_class(tokenizer).adjust_request(ChatCompletionRequest(**ASKED))
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(f"vLLM's tool parser {name!r} does not fit this tokenizer: {error}") from error
+
+    def parse(prompt_ids: list[int], sampled_ids: list[int]) -> dict[str, Any]:
+        shown = [token for token in sampled_ids if token not in ends]
+        text = tokenizer.decode(shown, skip_special_tokens=request.skip_special_tokens)
+        found = parser_class(tokenizer).extract_tool_calls(text, request)  # parsers keep state: a fresh one each time
+        return {"content": found.content or "", "tool_calls": [call.model_dump() for call in found.tool_calls]}
+
+    return parse
