@@ -16,13 +16,14 @@ Rates = dict[str, float]
 NOT_ITS_FAULT = (StopReason.UNAVAILABLE, StopReason.TIME_LIMIT)
 
 
-def measure_rates(samples: Sequence[Trajectory]) -> Rates:
+def measure_rates(samples: Sequence[Trajectory], policy: str) -> Rates:
     """Means over the samples that the model itself ended; a rate without a single case is left out.
 
     Returns:
         `call_rate` (samples with a call, of those whose task expects one), `format_rate` (well-formed messages),
         `truncated_rate` (samples cut off in a message or before it), `tool_error_rate` (executed calls that failed),
-        and `spread` (difference between best and worst reward of a group).
+        `spread` (difference between best and worst reward of a group), and `stale_rate` (samples of other weights than
+        `policy`, the newest).
     """
     own = [t for t in samples if t.stop_reason not in NOT_ITS_FAULT]
     results = [r.status for t in own for turn in t.turns for r in turn.results if r.status is not Status.UNAVAILABLE]
@@ -33,6 +34,7 @@ def measure_rates(samples: Sequence[Trajectory]) -> Rates:
         "format_rate": [format_correct(t) for t in own],
         "truncated_rate": [t.stop_reason in cut for t in own],
         "tool_error_rate": [status is not Status.OK for status in results],
+        "stale_rate": [t.policy != policy for t in own],
         "spread": [max(t.reward for t in g) - min(t.reward for t in g) for g in groups if len(g) > 1],
     }
     return {name: fmean(found) for name, found in values.items() if found}

@@ -66,7 +66,10 @@ def play_round(run: Run, number: int, policy: Adapter | None) -> Adapter:
 
         def learn() -> None:
             lessons = lessons_of(run, stage, number, policy)
-            adapter = stage.read_adapter() or run.train(stage, lessons, run.recipe.training.method, policy, None)
+            adapter = stage.read_adapter()
+            if adapter is None:
+                with run.sampling_ahead(number):
+                    adapter = run.train(stage, lessons, run.recipe.training.method, policy, None)
             run.load(adapter)
             if run.evaluates(number):
                 run.evaluate(stage)

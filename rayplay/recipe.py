@@ -132,6 +132,9 @@ class Rollout(Section):
     kv_cache_gib: PositiveInt = 1
     logprobs: bool = False
     num_tool_actors: PositiveInt = 1
+    staleness: NonNegativeInt = Field(
+        0, description="rounds that may be sampled ahead, with older weights, while training runs; 0: never"
+    )
     attempts: PositiveInt = Field(3, description="times a group is handed out before it is quarantined")
 
 

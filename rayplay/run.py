@@ -5,15 +5,16 @@ Every stage reads files and writes files. What is sealed is never sampled again;
 
 import contextlib
 import json
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from rayplay.actors.pool import RolloutPool
+from rayplay.actors.pool import GroupResult, RolloutPool
 from rayplay.actors.rollout import GroupPlan, plan_group
 from rayplay.actors.training import train_policy
 from rayplay.alarms import measure_rates, raised
-from rayplay.console import Bar, Say
+from rayplay.console import Say
 from rayplay.data import preference_pairs
 from rayplay.data.prepare import read_preferences
 from rayplay.dialects import Dialect
@@ -23,7 +24,7 @@ from rayplay.pairs import ROWS, as_sample, needs_demonstration, pairs_of
 from rayplay.recipe import Optimisation, Pairs, Recipe
 from rayplay.records import Adapter, Demonstration, Pair, Record, Row, Task, Trajectory, group_id
 from rayplay.rewards import find_rewards, score
-from rayplay.store import RunFolder, Stage, read_marked, write_json, write_lines, write_marked
+from rayplay.store import RunFolder, Stage, read_marked, round_name, write_json, write_lines, write_marked
 from rayplay.training.settings import settings_for
 
 RATES = "rates.json"
@@ -131,6 +132,41 @@ class Run:
                     samples.append(as_sample(plan.group, plan.task, shown, ids, mask))
         return samples
 
+    @contextlib.contextmanager
+    def sampling_ahead(self, number: int) -> Iterator[None]:
+        """While the block trains on round `number`, sample the rounds that `rollout.staleness` allows after it.
+
+        They are sampled with the weights that are loaded now, so round number + k lags by k rounds. When the block
+        ends no further group is begun, and those in flight are awaited: what is missing is sampled in its own round.
+
+        Raises:
+            RayplayError: Sampling failed.
+        """
+        last = min(number + self.recipe.rollout.staleness, self.recipe.training.rounds)
+        upcoming = [] if self.recipe.data.preferences else range(number + 1, last + 1)
+        stop, failures = threading.Event(), []
+
+        def sample() -> None:
+            try:
+                for ahead in upcoming:
+                    stage = self.folder.stage(round_name(ahead))
+                    self._play(stage, self.plan(stage, ahead, self._loaded), "trajectories", stop=stop)
+            except Exception as error:
+                failures.append(error)
+
+        sampling = threading.Thread(target=sample, name="sampling-ahead", daemon=True)
+        sampling.start()
+        try:
+            yield
+        except BaseException:
+            stop.set()
+            sampling.join(1.0)  # the actors are ended next, and it with them
+            raise
+        stop.set()
+        sampling.join()  # bounded by the pool's deadline for a group
+        if failures:
+            raise failures[0]
+
     def roll_out(self, stage: Stage, plans: list[GroupPlan]) -> list[Trajectory]:
         """Sampled and scored trajectories of all planned groups, in the order of the plan."""
         episodes = sum(len(plan.seeds) for plan in plans)
@@ -140,7 +176,7 @@ class Run:
 
     def _watch(self, stage: Stage, played: list[Trajectory]) -> None:
         """Keep the round's rates, and say or raise what the recipe wants to hear of them."""
-        rates = measure_rates(played)
+        rates = measure_rates(played, self._loaded)
         write_json(stage.path / RATES, rates)
         earlier = [s.path / RATES for s in self.folder.stages() if (s.path / RATES).is_file() and s.name < stage.name]
         before = json.loads(earlier[-1].read_text(encoding="utf-8")) if earlier else {}
@@ -243,18 +279,26 @@ class Run:
             self.say.line(f"{'':<10} {len(refused)} demonstrations left out; the first: {refused[0]}")
         return rows
 
-    def _play(self, stage: Stage, plans: list[GroupPlan], into: str, what: str) -> list[Trajectory]:
-        """Play what is not sealed yet, seal it in shards, and return all in the order of the plans."""
+    def _play(
+        self, stage: Stage, plans: list[GroupPlan], into: str, what: str = "", stop: threading.Event | None = None
+    ) -> list[Trajectory]:
+        """Play what is not sealed yet, seal it in shards, and return all in the order of the plans.
+
+        With `stop` it works in the background: without a bar, and some groups may be missing in the end.
+        """
         played = {t.sample_id: t for t in stage.sealed(Trajectory, into)}
         given_up = {q.group for q in stage.sealed(Quarantined, f"{into}-quarantined")}
         planned = {f"{plan.group}/{k}" for plan in plans for k in range(len(plan.seeds))}
         have = {t.group for t in played.values()} | given_up
         missing = [plan for plan in plans if plan.group not in have]
-        if missing:
+        if missing and stop is not None:
+            self._seal_as_they_come(stage, self.pool.play(missing, stop), into, lambda: None, played)
+        elif missing:
             with self.say.stage(f"{stage.name}/{into}", what, len(plans)) as bar:
                 bar.advance(len(plans) - len(missing))
-                self._seal_as_they_come(stage, missing, into, bar, played)
-        self._check_losses(stage, into, len(plans))
+                self._seal_as_they_come(stage, self.pool.play(missing), into, bar.advance, played)
+        if stop is None:
+            self._check_losses(stage, into, len(plans))
         return [played[sample] for sample in sorted(planned, key=_plan_order(plans)) if sample in played]
 
     def _check_losses(self, stage: Stage, into: str, planned: int) -> None:
@@ -266,18 +310,23 @@ class Run:
             self.say.line(f"{'':<10} {len(lost)} of {planned} groups were given up, the first because {lost[0].reason}")
 
     def _seal_as_they_come(
-        self, stage: Stage, plans: list[GroupPlan], into: str, bar: Bar, played: dict[str, Trajectory]
+        self,
+        stage: Stage,
+        results: Iterable[GroupResult],
+        into: str,
+        advance: Callable[[], None],
+        played: dict[str, Trajectory],
     ) -> None:
         weights = self.recipe.rewards
         rewards = find_rewards(weights)
         buffer: list[Trajectory] = []
         groups = 0
-        for result in self.pool.play(plans):
+        for result in results:
             if result.quarantined:
                 stage.seal([Quarantined(group=result.plan.group, reason=result.quarantined)], f"{into}-quarantined")
             buffer += [score(t, weights, rewards) for t in result.trajectories]
             groups += bool(result.trajectories)
-            bar.advance()
+            advance()
             if groups >= SHARD_GROUPS:
                 self._seal(stage, buffer, into, played)
                 buffer, groups = [], 0

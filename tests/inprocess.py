@@ -9,6 +9,8 @@ import hashlib
 import io
 import json
 import os
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +36,7 @@ from tests.scripted import answer
 from tools.calculator import calculator
 from tools.weather import weather
 
+TRAINING_PAUSE_S = "RAYPLAY_TEST_PAUSE"
 FUNCTIONS = {"calculator": calculator, "weather": weather}
 SPECS = tuple(spec_of(function, f"tools.{name}") for name, function in FUNCTIONS.items())
 
@@ -71,7 +74,7 @@ class _Tools:
 
 
 class Pool:
-    """What a run needs of a RolloutPool; `deliver` may double or reorder what comes."""
+    """What a run needs of a RolloutPool."""
 
     def __init__(self, settings: object, engine: EngineSettings, limits: object, tools: object, logs: str = "") -> None:
         self._worker = RolloutWorker(engine, limits, [_Tools])
@@ -86,14 +89,17 @@ class Pool:
         """Publish weights."""
         asyncio.run(self._worker.load(adapter))
 
-    def play(self, plans: list, stop: object = None) -> Iterator[GroupResult]:
+    def play(self, plans: list, stop: threading.Event | None = None) -> Iterator[GroupResult]:
         """One group after another."""
         for plan in plans:
+            if stop is not None and stop.is_set():
+                return
             yield GroupResult(plan, asyncio.run(self._worker.play(plan)))
 
 
 def learn(*, rows: list, version: str, start: Adapter | None, storage_dir: str, **_: object) -> TrainOutcome:
-    """An adapter that is a function of what it was trained on."""
+    """An adapter that is a function of what it was trained on, after as long as the environment says."""
+    time.sleep(float(os.environ.get(TRAINING_PAUSE_S, "0")))
     content = hashlib.sha256("".join(row.model_dump_json() for row in rows).encode()).hexdigest()
     content += start.version if start else ""
     folder = Path(storage_dir)

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from threading import Event
 from typing import NamedTuple
 
 import ray
@@ -95,11 +96,18 @@ class RolloutPool:
             except (RayActorError, GetTimeoutError):
                 self._replace(worker)
 
-    def play(self, plans: Iterable[GroupPlan]) -> Iterator[GroupResult]:
-        """Results in the order in which groups finish. Every plan gives exactly one."""
+    def play(self, plans: Iterable[GroupPlan], stop: Event | None = None) -> Iterator[GroupResult]:
+        """Results in the order in which groups finish. Every plan gives exactly one.
+
+        Once `stop` is set nothing more is handed out: what is in flight still comes, the other plans give nothing.
+        """
         waiting = deque(plans)
         attempts: dict[str, int] = {}
         while waiting or any(worker.running for worker in self._workers):
+            if stop is not None and stop.is_set():
+                waiting.clear()
+                if not any(worker.running for worker in self._workers):
+                    return
             self._hand_out(waiting)
             refs = [ref for worker in self._workers for ref in worker.running]
             done, _ = ray.wait(refs, timeout=1.0)

@@ -21,7 +21,7 @@ from rayplay.actors.rollout import GroupPlan
 from rayplay.errors import RunFolderError
 from rayplay.recipe import Recipe
 from rayplay.records import Trajectory
-from rayplay.store import Stage, read_lines
+from rayplay.store import Stage, read_lines, stage_order
 from tests import inprocess
 from tests.chatml import save_chat_model
 
@@ -169,6 +169,24 @@ def test_another_recipe_does_not_touch_a_run(workspace, recipe, unbroken):
     (folder / "manifest.json").write_text("{")
     assert attempt(other, workspace, folder) == 2
     assert pairs_of(folder) == pairs_of(unbroken)
+
+
+def test_rounds_are_sampled_ahead_while_training_runs_and_never_further_than_allowed(workspace, monkeypatch):
+    monkeypatch.setenv(inprocess.TRAINING_PAUSE_S, "0.3")
+    lines = recipe_lines(workspace)
+    lines["rollout"] |= {"staleness": 1, "tasks_per_round": 30}
+    lines["training"]["rounds"] = 3
+    folder = workspace / "ahead"
+    assert attempt(Recipe.model_validate_json(json.dumps(lines)), workspace, folder) == 0
+    allowed = {"round-001": {"sft"}, "round-002": {"sft", "round-001"}, "round-003": {"round-001", "round-002"}}
+    for name, policies in allowed.items():
+        samples = Stage(folder / name).sealed(Trajectory)
+        assert len(samples) == len({t.sample_id for t in samples}) == 120
+        assert {t.policy for t in samples} <= policies
+        rates = json.loads((folder / name / "rates.json").read_text())
+        stale = sum(t.policy != max(policies, key=stage_order) for t in samples)
+        assert rates["stale_rate"] == pytest.approx(stale / 120)
+        assert bool(stale) == (name != "round-001")
 
 
 FULL = """

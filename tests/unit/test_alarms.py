@@ -40,7 +40,7 @@ def sample(k: int, task=CALL, *statuses: Status, reward=0.0, stop=StopReason.ANS
 
 
 def alarms(*samples: Trajectory, before=None, **wanted) -> dict[str, str]:
-    return raised(measure_rates(samples), before or {}, Alarms(**wanted))
+    return raised(measure_rates(samples, "p"), before or {}, Alarms(**wanted))
 
 
 def test_a_healthy_round_raises_nothing():
@@ -78,5 +78,5 @@ def test_a_rate_that_falls_from_one_round_to_the_next(rate, name):
 
 def test_what_ended_by_our_fault_stands_in_no_rate():
     ours = [sample(k, CALL, Status.UNAVAILABLE, stop=StopReason.UNAVAILABLE) for k in range(3)]
-    assert measure_rates(ours) == {}
+    assert measure_rates(ours, "p") == {}
     assert alarms(*ours) == {}
