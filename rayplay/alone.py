@@ -3,19 +3,35 @@
 Each reads the run folder and writes into it, so that a stage can be looked at, run on other machines, or run again.
 """
 
+import functools
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
+from typing import Protocol, TypeVar
+
+from pydantic import BaseModel
 
 from rayplay.console import Say
 from rayplay.errors import RunFolderError
+from rayplay.judge import Judge
 from rayplay.metrics import grouped
 from rayplay.opening import open_run
-from rayplay.recipe import Pairs, Recipe
-from rayplay.records import Json, Trajectory
+from rayplay.pairs import balance_reasons
+from rayplay.recipe import JudgeSettings, Pairs, Recipe
+from rayplay.records import Json, Pair, Record, Trajectory
 from rayplay.rewards import find_rewards, score
-from rayplay.run import pairs_in
-from rayplay.store import RunFolder, Stage, round_name, stage_order, write_lines
+from rayplay.run import demonstrated, pairs_in
+from rayplay.store import RunFolder, Stage, read_marked, round_name, stage_order, write_lines
+
+R = TypeVar("R", bound=BaseModel)
+
+
+class OverShards(Protocol):
+    """Applies a function to every shard and gives the records of all, in order."""
+
+    def __call__(self, work: Callable[[Path], Iterable[R]], shards: Iterable[Path], kind: type[R]) -> Iterator[R]:
+        """The records of all shards."""
 
 
 def roll_out(recipe: Recipe, folder: RunFolder, say: Say, number: int = 1) -> Stage:
@@ -29,19 +45,55 @@ def roll_out(recipe: Recipe, folder: RunFolder, say: Say, number: int = 1) -> St
     return stage
 
 
-def score_again(folder: RunFolder, weights: dict[str, float]) -> dict[str, Json]:
-    """New rewards over all sealed trajectories, beside the old ones: STAGE/rescored.jsonl and its means."""
-    rewards = find_rewards(weights)
+class GroupPairs(Record):
+    """The pairs of one group, and whether all its rewards are alike."""
+
+    dead: bool
+    pairs: tuple[Pair, ...]
+
+
+def one_by_one(work: Callable[[Path], Iterable[R]], shards: Iterable[Path], kind: type[R]) -> Iterator[R]:
+    """`work` of every shard in this process; `rayplay.actors.shards.over_shards` does the same on all cores."""
+    for shard in shards:
+        yield from work(shard)
+
+
+def score_again(
+    folder: RunFolder, weights: dict[str, float], judge: JudgeSettings | None = None, each: OverShards = one_by_one
+) -> dict[str, Json]:
+    """New rewards over all sealed trajectories, beside the old ones: STAGE/rescored.jsonl and its means.
+
+    Args:
+        folder: A run.
+        weights: Rewards by name.
+        judge: The recipe's judge, where `weights` names it.
+        each: Goes over the shards: here, or spread over a cluster.
+    """
+    cache = folder.path.absolute() / "judge.jsonl"
+    find_rewards(weights, Judge(judge, cache) if judge else None)
     found = {}
     for stage in rounds_with_trajectories(folder):
-        scored = [score(t, weights, rewards) for t in stage.sealed(Trajectory)]
+        work = functools.partial(_score_shard, weights=weights, judge=judge, cache=cache)
+        scored = list(each(work, stage.shards(), Trajectory))
         write_lines(stage.path / "rescored.jsonl", scored)
-        parts = {name: sum(t.rewards[name] for t in scored) / len(scored) for name in weights}
-        found[stage.name] = {"n": len(scored), "reward": sum(t.reward for t in scored) / len(scored), "parts": parts}
+        graded = {name: [t.rewards[name] for t in scored if name in t.rewards] for name in weights}
+        parts = {name: fmean(values) for name, values in graded.items() if values}
+        found[stage.name] = {"n": len(scored), "reward": fmean(t.reward for t in scored), "parts": parts}
     return found
 
 
-def pair_again(folder: RunFolder, wanted: Pairs, *, write: bool = True) -> Json:
+def _score_shard(
+    shard: Path, *, weights: dict[str, float], judge: JudgeSettings | None, cache: Path
+) -> list[Trajectory]:
+    grader = Judge(judge, cache) if judge else None
+    samples = read_marked(shard, Trajectory) or []
+    if grader:
+        grader.prepare(samples)
+    rewards = find_rewards(weights, grader)
+    return [score(t, weights, rewards) for t in samples]
+
+
+def pair_again(folder: RunFolder, wanted: Pairs, *, write: bool = True, each: OverShards = one_by_one) -> Json:
     """Pairs of every round's sealed trajectories, and what they are made of.
 
     A committed round keeps the pairs that it was trained on; other rounds get pairs.jsonl.
@@ -54,12 +106,14 @@ def pair_again(folder: RunFolder, wanted: Pairs, *, write: bool = True) -> Json:
     margins: list[float] = []
     rounds = {}
     for stage in rounds_with_trajectories(folder):
-        by_group = grouped(stage.sealed(Trajectory), lambda t: t.group)
-        pairs = pairs_in(stage, by_group, wanted)
+        found = list(each(functools.partial(_pair_shard, wanted=wanted), stage.shards(), GroupPairs))
+        pairs = [pair for group in found for pair in group.pairs]
+        if wanted.balance_reasons:
+            pairs = balance_reasons(pairs)
         if write and not stage.committed:
             write_lines(stage.path / "pairs.jsonl", pairs)
-        groups += len(by_group)
-        dead += sum(max(t.reward for t in g) == min(t.reward for t in g) for g in by_group.values())
+        groups += len(found)
+        dead += sum(group.dead for group in found)
         reasons.update(pair.reason.value for pair in pairs)
         margins += [pair.margin for pair in pairs]
         rounds[stage.name] = len(pairs)
@@ -72,6 +126,17 @@ def pair_again(folder: RunFolder, wanted: Pairs, *, write: bool = True) -> Json:
         "margins": spread,
         "rounds": rounds,
     }
+
+
+def _pair_shard(shard: Path, *, wanted: Pairs) -> list[GroupPairs]:
+    stage = Stage(shard.parents[1])
+    shown = demonstrated(stage)
+    alone = wanted.model_copy(update={"balance_reasons": False})  # balanced over all shards, not within one
+    found = []
+    for name, group in grouped(read_marked(shard, Trajectory) or (), lambda t: t.group).items():
+        dead = max(t.reward for t in group) == min(t.reward for t in group)
+        found.append(GroupPairs(dead=dead, pairs=tuple(pairs_in(shown, {name: group}, alone))))
+    return found
 
 
 def rounds_with_trajectories(folder: RunFolder) -> list[Stage]:

@@ -63,8 +63,9 @@ def execution_success(t: Trajectory) -> float | None:
 def response_quality(t: Trajectory) -> float:
     """Share of the expected answers found in the final message (numbers within tolerance, text contained), times
     whether the expected end state was reached. 0.0 without a final message; 1.0 for any answer where none is expected.
+    Where the recipe names the reward `judge`, its grade of the final message stands in the place of the first factor.
     """
-    return answer_matches(t) * end_state_matches(t)
+    return t.rewards.get("judge", answer_matches(t)) * end_state_matches(t)
 
 
 def unneeded_call_rate(t: Trajectory) -> float | None:

@@ -30,7 +30,7 @@ from rayplay.pairs import STRATEGIES
 from rayplay.recipe import McpTools, Recipe, ToolFunction
 from rayplay.records import Demonstration, Json, Status, Task, ToolCall, ToolResult, ToolSpec, digest
 from rayplay.rewards import find_rewards
-from rayplay.run import Run
+from rayplay.run import Run, judge_of
 from rayplay.sandbox import Limits, Sandbox, require_level
 from rayplay.store import COMMIT, RunFolder, file_hash, read_lines, write_lines
 from rayplay.tool_files import tools_in
@@ -53,7 +53,7 @@ def check(recipe: Recipe) -> Checked:
     Raises:
         RayplayError: The first thing that would stop the run, named.
     """
-    find_rewards(recipe.rewards)
+    find_rewards(recipe.rewards, judge_of(recipe, Path()))
     if recipe.pairs.strategy not in STRATEGIES:
         raise RecipeError(f"pairs.strategy is {recipe.pairs.strategy!r}; known: {', '.join(STRATEGIES)}")
     if recipe.evaluation.bfcl:
@@ -157,7 +157,9 @@ def open_run(recipe: Recipe, folder: RunFolder, say: Say) -> Iterator[Run]:
             f"{'':<10} {counts}, {len(prepared.held_out)} held-out; "
             f"tools at {found['isolation']['level']}, {int(cluster.cpus)} cores, {int(cluster.gpus)} GPUs"
         )
-        run = Run(recipe, folder, say, dialect, found["model_dir"], pool, *prepared)
+        run = Run(
+            recipe, folder, say, dialect, found["model_dir"], pool, *prepared, judge=judge_of(recipe, folder.path)
+        )
         if recipe.evaluation.bfcl:
             benchmark = stack.enter_context(closing(BfclRounds(run)))
             run.benchmark = benchmark.score

@@ -11,7 +11,7 @@ from rayplay.errors import RecipeError
 from rayplay.matching import answer_found, end_state_reached, match_calls
 from rayplay.records import Status, StopReason, ToolCall, ToolResult, Trajectory
 
-Reward = Callable[[Trajectory], float]
+Reward = Callable[[Trajectory], float | None]  # None: this sample cannot be judged so; the part is left out
 
 UNREADABLE = (Status.INVALID_JSON, Status.UNKNOWN_TOOL, Status.BAD_ARGUMENTS)
 
@@ -152,15 +152,17 @@ REWARDS: dict[str, Reward] = {
 }
 
 
-def find_rewards(weights: Mapping[str, float]) -> dict[str, Reward]:
-    """The functions that a recipe's `rewards` names: rows of the table, or `module:function`.
+def find_rewards(weights: Mapping[str, float], judge: Reward | None = None) -> dict[str, Reward]:
+    """The functions that a recipe's `rewards` names: rows of the table, `judge`, or `module:function`.
 
     Raises:
-        RecipeError: No such row or function, or no weight above zero.
+        RecipeError: No such row or function, a judge that the recipe does not describe, or no weight above zero.
     """
     if not any(weight > 0 for weight in weights.values()):
         raise RecipeError("rewards has no weight above zero; nothing could be learned")
-    return {name: _find_reward(name) for name in weights}
+    if "judge" in weights and judge is None:
+        raise RecipeError('rewards.judge: the recipe has no judge; add "judge": {"base_url": ..., "model": ...}')
+    return {name: judge if judge and name == "judge" else _find_reward(name) for name in weights}
 
 
 def _find_reward(name: str) -> Reward:
@@ -177,8 +179,9 @@ def _find_reward(name: str) -> Reward:
 
 
 def score(trajectory: Trajectory, weights: Mapping[str, float], rewards: Mapping[str, Reward]) -> Trajectory:
-    """The trajectory with its parts and their weighted mean."""
-    parts = {name: float(reward(trajectory)) for name, reward in rewards.items()}
-    total = sum(abs(weight) for weight in weights.values())
-    mean = sum(weights[name] * part for name, part in parts.items()) / total
+    """The trajectory with its parts and their weighted mean, over the parts that could be judged."""
+    found = {name: reward(trajectory) for name, reward in rewards.items()}
+    parts = {name: float(part) for name, part in found.items() if part is not None}
+    total = sum(abs(weights[name]) for name in parts)
+    mean = sum(weights[name] * part for name, part in parts.items()) / total if total else 0.0
     return trajectory.model_copy(update={"rewards": parts, "reward": mean})

@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rayplay.actors.pool import GroupResult, RolloutPool
 from rayplay.actors.rollout import GroupPlan, plan_group
@@ -19,6 +20,7 @@ from rayplay.data import preference_pairs
 from rayplay.data.prepare import read_preferences
 from rayplay.dialects import Dialect
 from rayplay.errors import AlarmError, ModelError
+from rayplay.judge import Judge
 from rayplay.metrics import by_kind, grouped, measure
 from rayplay.pairs import ROWS, as_sample, needs_demonstration, pairs_of
 from rayplay.recipe import Optimisation, Pairs, Recipe
@@ -51,6 +53,7 @@ class Run:
     train_tasks: list[Task] = field(default_factory=list)
     held_out: list[Task] = field(default_factory=list)
     demonstrations: list[Demonstration] = field(default_factory=list)
+    judge: Judge | None = None
     benchmark: Callable[[Stage], None] | None = None  # what else is measured wherever the held-out tasks are
     _loaded: str = ""
     _tokens: Counter[str] = field(default_factory=Counter)
@@ -191,7 +194,7 @@ class Run:
         """Pairs of all groups -> pairs.jsonl: a function of the sealed shards alone."""
         groups = grouped(trajectories, lambda t: t.group)
         wanted = self.recipe.pairs
-        pairs = pairs_in(stage, groups, wanted)
+        pairs = pairs_in(demonstrated(stage), groups, wanted)
         write_lines(stage.path / "pairs.jsonl", pairs)
         dead = sum(max(t.reward for t in g) - min(t.reward for t in g) < wanted.min_margin for g in groups.values())
         self.say.line(f"{'':<10} {len(pairs)} pairs from {len(groups)} groups ({dead} without a margin)")
@@ -318,12 +321,20 @@ class Run:
         played: dict[str, Trajectory],
     ) -> None:
         weights = self.recipe.rewards
-        rewards = find_rewards(weights)
+        rewards = find_rewards(weights, self.judge)
         buffer: list[Trajectory] = []
         groups = 0
+        sealed = {t.group for t in played.values()}
+        doubled = 0
         for result in results:
+            if result.plan.group in sealed:  # the first result of a group counts
+                doubled += 1
+                continue
+            sealed.add(result.plan.group)
             if result.quarantined:
                 stage.seal([Quarantined(group=result.plan.group, reason=result.quarantined)], f"{into}-quarantined")
+            if self.judge:
+                self.judge.prepare(result.trajectories)
             buffer += [score(t, weights, rewards) for t in result.trajectories]
             groups += bool(result.trajectories)
             advance()
@@ -331,6 +342,8 @@ class Run:
                 self._seal(stage, buffer, into, played)
                 buffer, groups = [], 0
         self._seal(stage, buffer, into, played)
+        if doubled:
+            self.say.line(f"{'':<10} {doubled} groups came a second time and were dropped")
 
     def _seal(self, stage: Stage, scored: list[Trajectory], into: str, played: dict[str, Trajectory]) -> None:
         if scored:
@@ -339,9 +352,19 @@ class Run:
             played.update({t.sample_id: t for t in scored})
 
 
-def pairs_in(stage: Stage, groups: dict[str, list[Trajectory]], wanted: Pairs) -> list[Pair]:
-    """Pairs of a round's groups, with the demonstrations that stand in its folder where the recipe wants them."""
-    shown = {t.group: t for t in read_marked(stage.path / "demonstrations.jsonl", Trajectory) or ()}
+def judge_of(recipe: Recipe, folder: Path) -> Judge | None:
+    """The recipe's judge, which remembers in the run folder what it has graded; None where no reward asks for it."""
+    wanted = recipe.judge and "judge" in recipe.rewards
+    return Judge(recipe.judge, folder / "judge.jsonl") if wanted else None
+
+
+def demonstrated(stage: Stage) -> dict[str, Trajectory]:
+    """The demonstrations that a round's groups may get as one more sample, by group."""
+    return {t.group: t for t in read_marked(stage.path / "demonstrations.jsonl", Trajectory) or ()}
+
+
+def pairs_in(shown: dict[str, Trajectory], groups: dict[str, list[Trajectory]], wanted: Pairs) -> list[Pair]:
+    """Pairs of a round's groups, with the demonstrations `shown` where the recipe wants them."""
     samples = [
         [*group, shown[name]]
         if name in shown and needs_demonstration(group, wanted.demonstrations, wanted.min_margin)

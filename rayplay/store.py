@@ -168,6 +168,11 @@ class Stage:
         _write_mark(path, sha)
         fault_point(f"{self.name}:after_shard_{number}")
 
+    def shards(self, folder: str = "trajectories") -> list[Path]:
+        """Files of sealed shards, in order."""
+        found = sorted((self.path / folder).glob("shard-*.jsonl"))
+        return [path for path in found if _fits_mark(path, file_hash(path))]
+
     def sealed(self, kind: type[R], folder: str = "trajectories") -> list[R]:
         """Records of all intact shards, in order. A shard without a fitting hash is deleted: it was never sealed."""
         records: list[R] = []

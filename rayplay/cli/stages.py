@@ -1,6 +1,8 @@
 """`rayplay rollout|score|pairs`: one stage at a time, each reads the run folder and writes into it."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rayplay.alone import pair_again, roll_out, score_again
+from rayplay.alone import OverShards, one_by_one, pair_again, roll_out, score_again
 from rayplay.cli.options import chosen_config
 from rayplay.console import Say
 from rayplay.errors import RecipeError
@@ -20,6 +22,7 @@ rollout_app, score_app, pairs_app = typer.Typer(), typer.Typer(), typer.Typer()
 
 Run = Annotated[str, typer.Argument(help="Run folder, for example runs/quickstart.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON on stdout.")]
+OnRay = Annotated[bool, typer.Option("--ray", help="Go over the shards with Ray Data, on all cores or nodes.")]
 
 
 @rollout_app.command(epilog="Example: `rayplay rollout configs/quickstart.json --output-dir runs/sampled`")
@@ -41,12 +44,15 @@ def rollout(
 def score(
     run: Run,
     reward: Annotated[list[str] | None, typer.Option(help="NAME=WEIGHT, repeatable; default: the run's own.")] = None,
+    on_ray: OnRay = False,
     as_json: AsJson = False,
 ) -> None:
     """Score sealed trajectories with other rewards: written beside the old ones, nothing is sampled."""
     folder = RunFolder(run)
-    weights = _weights(reward) if reward else _recipe_of(folder).rewards
-    found = score_again(folder, weights)
+    recipe = _recipe_of(folder)
+    weights = _weights(reward) if reward else recipe.rewards
+    with _over_shards(on_ray) as each:
+        found = score_again(folder, weights, recipe.judge if "judge" in weights else None, each)
     if as_json:
         print(json.dumps(found))
         return
@@ -61,6 +67,7 @@ def pairs(
     strategy: Annotated[str | None, typer.Option(help=f"One of {', '.join(STRATEGIES)}.")] = None,
     min_margin: Annotated[float | None, typer.Option(min=0.0, help="Least difference of reward.")] = None,
     max_per_task: Annotated[int | None, typer.Option(min=1, help="At most this many pairs of one task.")] = None,
+    on_ray: OnRay = False,
     as_json: AsJson = False,
 ) -> None:
     """Pair the sealed trajectories of a run and explain the pairs: groups, dead groups, reasons, margins."""
@@ -70,7 +77,8 @@ def pairs(
     if strategy is not None and strategy not in STRATEGIES:
         raise RecipeError(f"--strategy {strategy!r}: known: {', '.join(STRATEGIES)}")
     wanted = own.model_copy(update={key: value for key, value in given.items() if value is not None})
-    found = pair_again(folder, Pairs.model_validate(wanted.model_dump()))
+    with _over_shards(on_ray) as each:
+        found = pair_again(folder, Pairs.model_validate(wanted.model_dump()), each=each)
     if as_json:
         print(json.dumps(found))
         return
@@ -81,6 +89,19 @@ def pairs(
     print(
         f"{found['pairs']} pairs from {found['groups']} groups, {found['dead_groups']} dead; margins {found['margins']}"
     )
+
+
+@contextmanager
+def _over_shards(on_ray: bool) -> Iterator[OverShards]:
+    """How to go over the shards: in this process, or on a cluster that lives as long as the block."""
+    if not on_ray:
+        yield one_by_one
+        return
+    from rayplay.actors.cluster import open_cluster
+    from rayplay.actors.shards import over_shards
+
+    with open_cluster():
+        yield over_shards
 
 
 def _recipe_of(folder: RunFolder) -> Recipe:

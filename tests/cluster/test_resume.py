@@ -17,11 +17,14 @@ from pathlib import Path
 import pytest
 
 from rayplay import store
+from rayplay.actors.cluster import open_cluster
 from rayplay.actors.rollout import GroupPlan
+from rayplay.actors.shards import over_shards
+from rayplay.alone import pair_again, score_again
 from rayplay.errors import RunFolderError
-from rayplay.recipe import Recipe
+from rayplay.recipe import Pairs, Recipe
 from rayplay.records import Trajectory
-from rayplay.store import Stage, read_lines, stage_order
+from rayplay.store import RunFolder, Stage, read_lines, stage_order
 from tests import inprocess
 from tests.chatml import save_chat_model
 
@@ -193,7 +196,7 @@ FULL = """
 import json, sys
 from pathlib import Path
 from rayplay.errors import RunFolderError
-from rayplay.recipe import Recipe
+from rayplay.recipe import Pairs, Recipe
 from tests import inprocess
 workspace, folder = map(Path, sys.argv[1:])
 inprocess.install(workspace / "model")
@@ -228,3 +231,15 @@ def test_a_full_disk_stops_the_run_cleanly_and_it_goes_on_with_more_room(workspa
     assert "base/COMMIT.json" in done.stdout and ".tmp" not in done.stdout
     assert "second: 0" in done.stdout, done.stdout + done.stderr
     assert_same_run(workspace / "filled", unbroken)
+
+
+def test_old_trajectories_are_scored_and_paired_anew_here_or_by_ray(workspace, unbroken):
+    folder = RunFolder(unbroken)
+    wanted = Pairs(min_margin=0.05, max_per_task=3, balance_reasons=True, demonstrations="unsolved_groups")
+    weights = {"answer": 1.0, "brevity": 0.1}
+    here = score_again(folder, weights), pair_again(folder, wanted, write=False)
+    assert here[0]["round-001"]["n"] == 40 and here[1]["groups"] == 20 and here[1]["pairs"] > 20
+    with open_cluster(num_cpus=2):
+        assert (score_again(folder, weights, each=over_shards), pair_again(folder, wanted, each=over_shards)) == here
+    (unbroken / "round-001/rescored.jsonl").unlink()
+    (unbroken / "round-002/rescored.jsonl").unlink()

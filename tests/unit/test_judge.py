@@ -1,0 +1,111 @@
+"""The judge grades final answers over HTTP, once each, in time, and its failures count against nobody."""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from rayplay.errors import RecipeError
+from rayplay.judge import NUMBER, Judge
+from rayplay.metrics import response_quality
+from rayplay.recipe import JudgeSettings
+from rayplay.records import Expected, Message, StopReason, Task, Trajectory, Turn
+from rayplay.rewards import find_rewards, score
+
+
+class Grader(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append((self.headers["Authorization"], body))
+        text = body["messages"][0]["content"]
+        if "slow" in text.rpartition("<answer>")[2]:
+            time.sleep(3)
+        said = "no idea" if "odd" in text.rpartition("<answer>")[2] else "Grade: 7.5"
+        choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+        reply = json.dumps({"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]})
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(reply.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Grader)
+    server.asked = []
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+
+
+def sample(answer: str, stop: StopReason = StopReason.ANSWERED) -> Trajectory:
+    task = Task.build("t", (Message(role="user", content="How far?"),), (), expected=Expected(answer=("12 km",)))
+    turn = Turn(start=1, end=2, content=answer, finish="stop")
+    return Trajectory(
+        sample_id="g/0",
+        group="g",
+        task=task,
+        policy="p",
+        seed=0,
+        prompt_length=1,
+        token_ids=(1, 2),
+        sampled_mask=(0, 1),
+        turns=(turn,),
+        stop_reason=stop,
+        seconds=0.1,
+    )
+
+
+def judge(server, cache, **changes) -> Judge:
+    url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    return Judge(JudgeSettings(base_url=url, model="m", **{"deadline_s": 5.0, **changes}), cache)
+
+
+def test_an_answer_is_graded_once_and_remembered(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
+    grades = judge(server, tmp_path / "judge.jsonl")
+    grades.prepare([sample("It is 12 km."), sample("It is 12 km."), sample("Far.")])
+    asked = len(server.asked)
+    assert grades(sample("It is 12 km.")) == 0.75 and len(server.asked) == asked
+    assert judge(server, tmp_path / "judge.jsonl")(sample("Far.")) == 0.75 and len(server.asked) == asked
+    key, body = server.asked[0]
+    assert key == "Bearer secret-key" and "12 km" in body["messages"][0]["content"] and body["temperature"] == 0.0
+    assert "secret-key" not in (tmp_path / "judge.jsonl").read_text()
+
+
+def test_no_answer_is_worth_nothing_and_asks_nobody(server, tmp_path):
+    assert judge(server, tmp_path / "j")(sample("cut", StopReason.TOKEN_LIMIT)) == 0.0
+    assert not server.asked
+
+
+@pytest.mark.parametrize("answer", ["odd", "slow"])
+def test_a_judge_that_fails_is_left_out_of_the_mean(server, tmp_path, answer):
+    grades = judge(server, tmp_path / "j", deadline_s=0.3)
+    weights = {"judge": 0.5, "brevity": 0.5}
+    scored = score(sample(answer), weights, find_rewards(weights, grades))
+    assert scored.rewards == {"brevity": 1.0} and scored.reward == 1.0 and grades.failures == 1
+
+
+def test_the_grade_is_the_response_quality(server, tmp_path):
+    weights = {"judge": 0.0, "answer": 1.0}
+    scored = score(sample("Twelve."), weights, find_rewards(weights, judge(server, tmp_path / "j")))
+    assert scored.rewards["answer"] == 0.0 and response_quality(scored) == 0.75
+
+
+def test_a_reward_without_a_judge_is_refused():
+    with pytest.raises(RecipeError, match="has no judge"):
+        find_rewards({"judge": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("7", "7"), ("Score: 10", "10"), ("8.5/10", "10"), ("11", None), ("100", None), ("", None)]
+)
+def test_the_last_number_from_0_to_10_counts(text, found):
+    numbers = NUMBER.findall(text)
+    assert ("".join(numbers[-1]) if numbers else None) == found
