@@ -71,6 +71,10 @@ def check(recipe: Recipe) -> Checked:
     specs = load_tools(recipe)
     model_dir = resolve_model(recipe.model.name, recipe.model.revision)
     dialect = load_dialect(model_dir, recipe.model)
+    if recipe.rollout.constrained:
+        from rayplay.models.vllm_parser import call_grammar  # vLLM takes seconds to import
+
+        call_grammar(dialect.family.vllm_parser, dialect.tokenizer, specs)
     facts = {
         "model_dir": str(model_dir),
         "dtype": choose_dtype(recipe.model.torch_dtype, gpu=recipe.rollout.gpus_per_worker > 0),
@@ -320,6 +324,7 @@ def pool_settings(recipe: Recipe, found: Json) -> tuple[PoolSettings, EngineSett
         max_lora_rank=recipe.training.lora.r,
         top_p=rollout.top_p,
         logprobs=rollout.logprobs,
+        constrained=rollout.constrained,
         trust_remote_code=model.trust_remote_code,
         **({} if rollout.engine == "vllm" else {"sampler": rollout.engine}),
     )

@@ -44,7 +44,7 @@ def call(name: str, arguments: dict) -> str:
 class FaultySampler(ScriptedSampler):
     """Kills its process, or stops it, once: at the first completion after the file named in the environment appears."""
 
-    async def generate(self, prompt_ids, max_new_tokens, seed, temperature):
+    async def generate(self, prompt_ids, max_new_tokens, seed, temperature, grammar=""):
         """As scripted, unless it is time to fail."""
         trigger = os.environ.get("RAYPLAY_TEST_FAULT", "")
         if trigger and Path(trigger).is_file():

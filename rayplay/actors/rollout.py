@@ -21,7 +21,7 @@ from rayplay.dialects import Dialect
 from rayplay.episode import Completion, EpisodeLimits, play_episode
 from rayplay.models.tokenizers import load_dialect
 from rayplay.recipe import Model
-from rayplay.records import Adapter, Record, Status, Task, ToolCall, ToolResult, Trajectory, seed_of
+from rayplay.records import Adapter, Record, Status, Task, ToolCall, ToolResult, Trajectory, digest, seed_of
 from rayplay.toolbox import find_tool
 
 CALL_SLACK_S = 80.0  # above the tool actor's own wait for a free process; past that the actor is taken for lost
@@ -41,6 +41,7 @@ class EngineSettings:
     max_lora_rank: int = 16
     top_p: float = 1.0
     logprobs: bool = False
+    constrained: bool = False
     trust_remote_code: bool = False
     sampler: str = "rayplay.models.vllm_sampler:make_sampler"
 
@@ -115,6 +116,8 @@ class RolloutWorker:
         self._sampler = getattr(importlib.import_module(module), function)(settings, self._dialect)
         self._admission = Admission(settings.max_in_flight)
         self._policy = "base"
+        self._constrained = settings.constrained
+        self._grammars: dict[str, str] = {}
 
     async def ready(self) -> str:
         """Answers once the engine is up."""
@@ -135,9 +138,11 @@ class RolloutWorker:
         return self._sampler.stats()
 
     async def _play_one(self, plan: GroupPlan, k: int, seed: int) -> Trajectory:
+        grammar = self._grammar(plan.task) if self._constrained else ""
+
         async def speak(prompt_ids: list[int], max_new_tokens: int, turn_seed: int) -> Completion:
             async with self._admission.speaking():
-                return await self._sampler.generate(prompt_ids, max_new_tokens, turn_seed, plan.temperature)
+                return await self._sampler.generate(prompt_ids, max_new_tokens, turn_seed, plan.temperature, grammar)
 
         async def use(call: ToolCall, state: str | None) -> ToolResult:
             return await self._use(plan.task, call, state)
@@ -153,6 +158,16 @@ class RolloutWorker:
                 policy=self._policy,
                 seed=seed,
             )
+
+    def _grammar(self, task: Task) -> str:
+        """What constrains the calls of a task; the same tools share one."""
+        key = digest([spec.as_function() for spec in task.tools])
+        if key not in self._grammars:
+            from rayplay.models.vllm_parser import call_grammar
+
+            family = self._dialect.family
+            self._grammars[key] = call_grammar(family.vllm_parser, self._dialect.tokenizer, task.tools)
+        return self._grammars[key]
 
     async def _use(self, task: Task, call: ToolCall, state: str | None) -> ToolResult:
         """The tool actor's result. A lost actor gives one new attempt for idempotent tools, else `unavailable`."""

@@ -11,8 +11,13 @@ from rayplay.records import Adapter
 class Sampler(Protocol):
     """Samples completions token by token; all methods are called from one event loop."""
 
-    async def generate(self, prompt_ids: list[int], max_new_tokens: int, seed: int, temperature: float) -> Completion:
-        """One completion, end-of-turn token included. Cancelling the call frees the engine's slot."""
+    async def generate(
+        self, prompt_ids: list[int], max_new_tokens: int, seed: int, temperature: float, grammar: str = ""
+    ) -> Completion:
+        """One completion, end-of-turn token included. Cancelling the call frees the engine's slot.
+
+        `grammar` is a structural tag that the completion must keep to; "" leaves it free.
+        """
 
     async def load(self, adapter: Adapter | None) -> None:
         """Sample from these weights from now on; None = the base model."""
@@ -28,7 +33,9 @@ class ScriptedSampler:
         self._tokenizer, self._script, self._pause_s = dialect_tokenizer, script, pause_s
         self.loaded: list[str] = []
 
-    async def generate(self, prompt_ids: list[int], max_new_tokens: int, seed: int, temperature: float) -> Completion:
+    async def generate(
+        self, prompt_ids: list[int], max_new_tokens: int, seed: int, temperature: float, grammar: str = ""
+    ) -> Completion:
         """The script's text as token ids, cut at `max_new_tokens`."""
         await asyncio.sleep(self._pause_s)
         text = self._script(self._tokenizer.decode(prompt_ids), seed)

@@ -13,7 +13,7 @@ from typing import Any
 
 from vllm import EngineArgs, LLMEngine, SamplingParams
 from vllm.lora.request import LoRARequest
-from vllm.sampling_params import RequestOutputKind
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
 from rayplay.dialects import Dialect
 from rayplay.episode import Completion
@@ -74,7 +74,9 @@ class VllmSampler:
         self._failure: BaseException | None = None
         self.generated_tokens = 0
 
-    async def generate(self, prompt_ids: list[int], max_new_tokens: int, seed: int, temperature: float) -> Completion:
+    async def generate(
+        self, prompt_ids: list[int], max_new_tokens: int, seed: int, temperature: float, grammar: str = ""
+    ) -> Completion:
         """One completion. Raises RuntimeError where the engine died."""
         if self._failure is not None:
             raise RuntimeError(f"the engine has died: {self._failure!r}")
@@ -87,6 +89,7 @@ class VllmSampler:
             stop_token_ids=self._stop_token_ids,
             ignore_eos=self._fixed_length,
             detokenize=False,
+            structured_outputs=StructuredOutputsParams(structural_tag=grammar) if grammar else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         request_id = str(next(self._request_ids))

@@ -8,11 +8,13 @@ import re
 from pathlib import Path
 
 import pytest
+import xgrammar
 
 from rayplay.dialects import Dialect, probe
 from rayplay.episode import Completion, EpisodeLimits, play_episode
 from rayplay.errors import ModelError
 from rayplay.models.tokenizers import make_dialect
+from rayplay.models.vllm_parser import call_grammar
 from rayplay.records import Message, Status, Task, ToolCall, ToolResult, ToolSpec
 from tests.families import FAMILY_FILES, TEMPLATES, family_dialect, family_tokenizer
 
@@ -200,6 +202,30 @@ def test_a_template_that_trl_does_not_know_is_read_by_vllms_parser(template, spe
 def test_a_parser_that_loses_types_is_refused():
     with pytest.raises(ModelError, match=r"does not parse back: .*'probe_number': '3'"):
         probe(make_dialect(family_tokenizer((TEMPLATES / "qwen3_5_nothink.jinja").read_text(encoding="utf-8"))))
+
+
+@pytest.mark.parametrize(
+    ("call", "fits"),
+    [
+        ('{"name": "add", "arguments": {"a": 1}}', True),
+        ('{"name": "add", "arguments": {"a": 1, "b": "x"}}', True),
+        ('{"name": "add", "arguments": {"a": "one"}}', False),
+        ('{"name": "add", "arguments": {}}', False),
+        ('{"name": "subtract", "arguments": {"a": 1}}', False),
+    ],
+)
+def test_a_constrained_call_is_well_formed_and_free_text_stays_free(call, fits):
+    dialect = family_dialect("qwen2.5")
+    info = xgrammar.TokenizerInfo.from_huggingface(dialect.tokenizer, vocab_size=len(dialect.tokenizer))
+    tag = call_grammar("hermes", dialect.tokenizer, [SPEC])
+    grammar = xgrammar.GrammarCompiler(info).compile_structural_tag(xgrammar.StructuralTag.model_validate_json(tag))
+    assert xgrammar.GrammarMatcher(grammar).accept_string("Let me see. 1 < 2")
+    assert xgrammar.GrammarMatcher(grammar).accept_string(f"Sure.<tool_call>\n{call}\n</tool_call>") is fits
+
+
+def test_a_syntax_without_structural_tags_is_refused():
+    with pytest.raises(ModelError, match="no structural tags for 'pythonic'"):
+        call_grammar("pythonic", family_tokenizer(PYTHONIC_TEMPLATE), [SPEC])
 
 
 def test_an_unknown_parser_is_refused_with_the_known_names():
