@@ -3,12 +3,13 @@
 Run it a second time and it goes on where it stopped; run it a third time and it says that it is done.
 """
 
+import functools
 import time
 
 from rayplay.console import Say
 from rayplay.opening import open_run
-from rayplay.recipe import Recipe, WarmStart
-from rayplay.records import Adapter, Pair, Row
+from rayplay.recipe import Recipe, Training, WarmStart
+from rayplay.records import Adapter, Pair, Row, Trajectory
 from rayplay.report import print_table, write_report
 from rayplay.run import Run
 from rayplay.store import RunFolder, Stage, round_name
@@ -23,6 +24,8 @@ def train(recipe: Recipe, folder: RunFolder, say: Say) -> None:
     with open_run(recipe, folder, say) as run:
         measure_base(run)
         policy = warm_start(run)
+        if recipe.training.compare:
+            compare_methods(run, policy)
         for number in range(1, rounds_of(recipe) + 1):
             policy = play_round(run, number, policy)
         write_report(run)
@@ -48,7 +51,7 @@ def warm_start(run: Run) -> Adapter | None:
         count = phase.demonstrations if isinstance(phase, WarmStart) else len(run.demonstrations)
 
         def teach() -> None:
-            adapter = stage.read_adapter() or run.train(stage, run.demonstration_rows(count), "sft", None, phase)
+            adapter = stage.read_adapter() or run.train(stage, run.demonstration_rows(count), None, phase=phase)
             run.load(adapter)
             run.evaluate(stage)
 
@@ -69,7 +72,7 @@ def play_round(run: Run, number: int, policy: Adapter | None) -> Adapter:
             adapter = stage.read_adapter()
             if adapter is None:
                 with run.sampling_ahead(number):
-                    adapter = run.train(stage, lessons, run.recipe.training.method, policy, None)
+                    adapter = run.train(stage, lessons, policy)
             run.load(adapter)
             if run.evaluates(number):
                 run.evaluate(stage)
@@ -82,9 +85,39 @@ def lessons_of(run: Run, stage: Stage, number: int, policy: Adapter | None) -> l
     """What a round trains on: pairs of the data sources, or what the policy's own samples give."""
     if run.recipe.data.preferences:
         return run.pair_preferences(stage)
+    return run.lessons(stage, sample_round(run, stage, number, policy), run.recipe.training.method)
+
+
+def sample_round(run: Run, stage: Stage, number: int, policy: Adapter | None) -> list[Trajectory]:
+    """The scored samples of a round's tasks."""
     run.load(policy)
-    played = run.roll_out(stage, run.plan(stage, number, policy.version if policy else "base"))
-    return run.pair(stage, played) if run.recipe.training.method == "dpo" else run.select(stage, played)
+    return run.roll_out(stage, run.plan(stage, number, policy.version if policy else "base"))
+
+
+def compare_methods(run: Run, policy: Adapter | None) -> None:
+    """One log, several objectives: every method learns from the same samples, starts from the same policy."""
+    log = run.folder.stage(round_name(1))
+    if not log.committed:
+        commit(run, log, lambda: sample_round(run, log, 1, policy))
+    samples = log.sealed(Trajectory)
+    for method, training in run.recipe.training.compared().items():
+        stage = run.folder.stage(method_name(method))
+        if not stage.committed:
+            commit(run, stage, functools.partial(learn_by, run, stage, log, samples, training, policy))
+
+
+def learn_by(
+    run: Run, stage: Stage, log: Stage, samples: list[Trajectory], training: Training, policy: Adapter | None
+) -> None:
+    """One of the compared methods: its lessons, its weights, how good they are."""
+    lessons = run.lessons(stage, samples, training.method, log)
+    run.load(stage.read_adapter() or run.train(stage, lessons, policy, training=training))
+    run.evaluate(stage)
+
+
+def method_name(method: str) -> str:
+    """Stage of a compared method."""
+    return f"{round_name(1)}-{method}"
 
 
 def commit(run: Run, stage: Stage, work) -> None:
@@ -100,8 +133,16 @@ def commit(run: Run, stage: Stage, work) -> None:
 
 
 def rounds_of(recipe: Recipe) -> int:
-    """Rounds of a recipe; learning from demonstrations alone has none."""
-    return 0 if recipe.training.method in ("sft", "teacher_mode") else recipe.training.rounds
+    """Rounds of a recipe that follow each other; learning from demonstrations alone has none."""
+    alone = recipe.training.compare or recipe.training.method in ("sft", "teacher_mode")
+    return 0 if alone else recipe.training.rounds
+
+
+def last_stages(recipe: Recipe) -> set[str]:
+    """The stages that end a run."""
+    if recipe.training.compare:
+        return {method_name(method) for method in recipe.training.compare}
+    return {round_name(rounds_of(recipe)) if rounds_of(recipe) else "sft"}
 
 
 def is_complete(recipe: Recipe, folder: RunFolder) -> bool:
@@ -112,4 +153,4 @@ def is_complete(recipe: Recipe, folder: RunFolder) -> bool:
         return False
     stages = folder.stages()
     done = {stage.name for stage in stages if not stage.damaged()}
-    return len(done) == len(stages) and round_name(rounds_of(recipe)) in done if rounds_of(recipe) else "sft" in done
+    return len(done) == len(stages) and last_stages(recipe) <= done

@@ -218,13 +218,20 @@ class WarmStart(Optimisation):
     demonstrations: PositiveInt = 360
 
 
+Method = Literal["sft", "dpo", "kto", "grpo", "rejection_sft", "teacher_mode"]
+
+
 class Training(Optimisation):
     """What is learned from the rounds: pairs (dpo), labelled (kto) or weighted samples (grpo), or the right ones alone.
 
     sft and teacher_mode learn from demonstrations and play no round.
     """
 
-    method: Literal["sft", "dpo", "kto", "grpo", "rejection_sft", "teacher_mode"] = "dpo"
+    method: Method = "dpo"
+    compare: dict[Method, Json] = Field(
+        default_factory=dict,
+        description="instead of `method`: each of these learns from one round's samples; values: settings that differ",
+    )
     rounds: PositiveInt = 1
     warm_start: WarmStart | None = None
     use_lora: bool = True
@@ -249,6 +256,24 @@ class Training(Optimisation):
         if self.loss_weights is not None and len(self.loss_weights) != len(self.loss_type):
             raise ValueError(f"loss_weights has {len(self.loss_weights)} entries, loss_type {len(self.loss_type)}")
         return self
+
+    @model_validator(mode="after")
+    def _compared_learn_from_samples(self) -> "Training":
+        for method in self.compare:
+            if method in ("sft", "teacher_mode"):
+                raise ValueError(f"compare.{method} learns from demonstrations, not from samples; use rejection_sft")
+        if self.compare and self.rounds != 1:
+            raise ValueError(f"compare plays one round, but rounds is {self.rounds}")
+        self.compared()
+        return self
+
+    def compared(self) -> dict[str, "Training"]:
+        """The settings of every compared method, by name."""
+        own = self.model_dump(mode="json", exclude={"compare", "method"})
+        return {
+            method: Training.model_validate_json(json.dumps({**own, **changes, "method": method}))
+            for method, changes in self.compare.items()
+        }
 
 
 class Evaluation(Section):

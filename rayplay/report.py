@@ -4,7 +4,6 @@ import html
 import io
 import json
 from collections import Counter
-from itertools import pairwise
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -19,6 +18,7 @@ from rayplay.rewards import success
 from rayplay.run import Run
 from rayplay.store import RunFolder, Stage, read_lines, write_file, write_json
 
+MOST_COLUMNS = 4  # stages side by side in 80 characters
 BFCL = "bfcl_"  # before a category's name among the metrics of a stage
 ENVIRONMENT = ("rayplay", "packages", "python", "machine", "model", "isolation")
 SHOWN = (
@@ -69,14 +69,18 @@ def make_report(folder: RunFolder) -> Json:
 
 
 def stage_gains(folder: RunFolder) -> list[Json]:
-    """What each evaluated stage added to the one before on the same tasks: transitions, McNemar's p, and the gain."""
+    """What each evaluated stage added on the same tasks: transitions, McNemar's p, and the gain.
+
+    A stage is held against the one before it; methods that are compared, against the policy that all started from.
+    """
     evaluated = [
         (stage.name, {t.task.task_id: success(t) == 1.0 for t in _evaluation(stage)})
         for stage in folder.stages()
         if (stage.path / "evaluation").is_dir()
     ]
     gains = []
-    for (before, old), (after, new) in pairwise(evaluated):
+    for index, (after, new) in enumerate(evaluated[1:], start=1):
+        before, old = next(e for e in reversed(evaluated[:index]) if e[0].count("-") < 2)
         both = sorted(old.keys() & new.keys())
         gains.append({"from": before, "to": after, **compare([old[t] for t in both], [new[t] for t in both])})
     return gains
@@ -85,14 +89,7 @@ def stage_gains(folder: RunFolder) -> list[Json]:
 def print_table(folder: RunFolder, say: Say) -> None:
     """The table from base to the last round, the pairs, and where the time went."""
     report = json.loads((folder.path / "report.json").read_text(encoding="utf-8"))
-    table = Table(Column("held-out (95 %)", no_wrap=True), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in (*(stage["name"] for stage in report["stages"]), "n"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for metric in shown_metrics(report["stages"]):
-        found = [stage["metrics"].get(metric) for stage in report["stages"]]
-        cells = [f"{c['mean']:.2f} [{c['low']:.2f}-{c['high']:.2f}]" if c else "-" for c in found]
-        table.add_row(metric.replace("_", " "), *cells, str(found[-1]["n"]) if found[-1] else "-")
-    say.console.print(table)
+    say.console.print(_table_of(report["stages"]))
     for gain in report.get("gains", ()):
         say.line(f"{gain['from']} -> {gain['to']}: {_gain(gain)}")
     pairs = report["pairs"]
@@ -108,6 +105,26 @@ def print_table(folder: RunFolder, say: Say) -> None:
         f"({tokens.get('trained_unique', 0)} forwarded, the rest shared)"
     )
     say.line(f"report: {folder.path / 'report.html'}")
+
+
+def _table_of(stages: list[Json]) -> Table:
+    """A column a stage, or, where there are too many for a terminal, a row a stage."""
+    table = Table(Column("held-out (95 %)", no_wrap=True), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    across = len(stages) <= MOST_COLUMNS
+    metrics = shown_metrics(stages) if across else ["success_rate", "tool_accuracy", "response_quality"]
+    for name in [s["name"] for s in stages] if across else [m.replace("_", " ") for m in metrics]:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("n", justify="right")
+    cells = {(m, s["name"]): s["metrics"].get(m) for m in metrics for s in stages}
+    shown = {key: f"{c['mean']:.2f} [{c['low']:.2f}-{c['high']:.2f}]" if c else "-" for key, c in cells.items()}
+    for metric in metrics if across else ():
+        last = cells[metric, stages[-1]["name"]]
+        row = [shown[metric, stage["name"]] for stage in stages]
+        table.add_row(metric.replace("_", " "), *row, str(last["n"]) if last else "-")
+    for stage in () if across else stages:
+        row = [shown[metric, stage["name"]] for metric in metrics]
+        table.add_row(stage["name"], *row, str(stage["n"]))
+    return table
 
 
 def shown_metrics(stages: list[Json]) -> list[str]:
@@ -216,7 +233,7 @@ def _transcript(trajectory: Trajectory) -> str:
     for turn in trajectory.turns:
         lines.append("&rarr; " + html.escape(describe(turn)))
         lines += [f"&larr; [{result.status.value}] {html.escape(result.text[:300])}" for result in turn.results]
-    right = trajectory.rewards.get("answer", 0.0) == 1.0
+    right = success(trajectory) == 1.0
     mark = (
         f"<span class={'ok' if right else 'bad'}>{trajectory.stop_reason.value}, reward {trajectory.reward:.2f}</span>"
     )

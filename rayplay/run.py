@@ -23,7 +23,7 @@ from rayplay.errors import AlarmError, ModelError
 from rayplay.judge import Judge
 from rayplay.metrics import by_kind, grouped, measure
 from rayplay.pairs import ROWS, as_sample, needs_demonstration, pairs_of
-from rayplay.recipe import Optimisation, Pairs, Recipe
+from rayplay.recipe import Optimisation, Pairs, Recipe, Training
 from rayplay.records import Adapter, Demonstration, Pair, Record, Row, Task, Trajectory, group_id
 from rayplay.rewards import find_rewards, score
 from rayplay.store import RunFolder, Stage, read_marked, round_name, write_json, write_lines, write_marked
@@ -190,25 +190,23 @@ class Run:
             if action == "warn":
                 self.say.line(f"warning: {stage.name}: {message} (alarms.{name})")
 
-    def pair(self, stage: Stage, trajectories: Iterable[Trajectory]) -> list[Pair]:
-        """Pairs of all groups -> pairs.jsonl: a function of the sealed shards alone."""
-        groups = grouped(trajectories, lambda t: t.group)
-        wanted = self.recipe.pairs
-        pairs = pairs_in(demonstrated(stage), groups, wanted)
-        write_lines(stage.path / "pairs.jsonl", pairs)
-        dead = sum(max(t.reward for t in g) - min(t.reward for t in g) < wanted.min_margin for g in groups.values())
-        self.say.line(f"{'':<10} {len(pairs)} pairs from {len(groups)} groups ({dead} without a margin)")
-        if not pairs:
-            raise AlarmError(
-                f"{stage.name}: no pairs: within each group all rewards are alike; raise rollout.temperature or "
-                "rollout.samples_per_task, lower pairs.min_margin, or take harder tasks"
-            )
-        return pairs
+    def lessons(
+        self, stage: Stage, trajectories: Iterable[Trajectory], method: str, sampled: Stage | None = None
+    ) -> list[Pair] | list[Row]:
+        """What a method learns from the samples of all groups: pairs.jsonl or rows.jsonl, from the shards alone.
 
-    def select(self, stage: Stage, trajectories: Iterable[Trajectory]) -> list[Row]:
-        """Samples of all groups as rows of a method that takes no pairs -> rows.jsonl."""
-        method = self.recipe.training.method
+        Args:
+            stage: Where they are written.
+            trajectories: Scored samples.
+            method: Of the recipe's training section.
+            sampled: The stage of the samples, where that is another one.
+
+        Raises:
+            AlarmError: They teach nothing.
+        """
         groups = grouped(trajectories, lambda t: t.group)
+        if method == "dpo":
+            return self._pairs(stage, groups, demonstrated(sampled or stage))
         rows = [row for group in groups.values() for row in ROWS[method](group)]
         write_lines(stage.path / "rows.jsonl", rows)
         self.say.line(f"{'':<10} {len(rows)} rows from {len(groups)} groups")
@@ -218,6 +216,19 @@ class Run:
                 "raise rollout.temperature or rollout.samples_per_task, or give training.warm_start more demonstrations"
             )
         return rows
+
+    def _pairs(self, stage: Stage, groups: dict[str, list[Trajectory]], shown: dict[str, Trajectory]) -> list[Pair]:
+        wanted = self.recipe.pairs
+        pairs = pairs_in(shown, groups, wanted)
+        write_lines(stage.path / "pairs.jsonl", pairs)
+        dead = sum(max(t.reward for t in g) - min(t.reward for t in g) < wanted.min_margin for g in groups.values())
+        self.say.line(f"{'':<10} {len(pairs)} pairs from {len(groups)} groups ({dead} without a margin)")
+        if not pairs:
+            raise AlarmError(
+                f"{stage.name}: no pairs: within each group all rewards are alike; raise rollout.temperature or "
+                "rollout.samples_per_task, lower pairs.min_margin, or take harder tasks"
+            )
+        return pairs
 
     def pair_preferences(self, stage: Stage) -> list[Pair]:
         """The pairs that the data sources hold, as tokens -> pairs.jsonl."""
@@ -234,10 +245,25 @@ class Run:
         return pairs
 
     def train(
-        self, stage: Stage, rows: list[Row] | list[Pair], method: str, start: Adapter | None, phase: Optimisation | None
+        self,
+        stage: Stage,
+        rows: list[Row] | list[Pair],
+        start: Adapter | None,
+        *,
+        training: Training | None = None,
+        phase: Optimisation | None = None,
     ) -> Adapter:
-        """Train on rows or pairs; the adapter is kept under adapter/."""
-        training = self.recipe.training
+        """Train on rows or pairs; the adapter is kept under adapter/.
+
+        Args:
+            stage: What the new policy is called after.
+            rows: Of the method.
+            start: The policy before.
+            training: Settings that stand in the place of the recipe's.
+            phase: The warm start, which is SFT with an optimisation part of its own.
+        """
+        training = training or self.recipe.training
+        method = "sft" if phase else training.method
         settings = settings_for(training, self.recipe.model, self.recipe.seed, phase)
         steps = settings.max_steps or max(1, round(-(-len(rows) // settings.batch_size) * settings.num_epochs))
         what = f"train {method} on {len(rows)} {'rows' if rows and isinstance(rows[0], Row) else 'pairs'}"

@@ -7,6 +7,8 @@ import re
 import signal
 from pathlib import Path
 
+import psutil
+
 from rayplay.dialects import Dialect
 from rayplay.models.sampler import ScriptedSampler
 
@@ -42,17 +44,33 @@ def call(name: str, arguments: dict) -> str:
 
 
 class FaultySampler(ScriptedSampler):
-    """Kills its process, or stops it, once: at the first completion after the file named in the environment appears."""
+    """Does harm at completions after the file named in the environment appears, a word of that file each time.
+
+    "kill" and "stop" send that signal to its own process, "tools" kills the tool actors of the same Ray.
+    """
 
     async def generate(self, prompt_ids, max_new_tokens, seed, temperature, grammar=""):
         """As scripted, unless it is time to fail."""
         trigger = os.environ.get("RAYPLAY_TEST_FAULT", "")
         if trigger and Path(trigger).is_file():
-            kind = Path(trigger).read_text()
+            kind, *rest = Path(trigger).read_text().split()
             Path(trigger).unlink()
-            Path(trigger + ".fired").touch()
-            os.kill(os.getpid(), signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
+            if rest:
+                Path(trigger).write_text(" ".join(rest))
+            with Path(trigger + ".fired").open("a") as fired:
+                fired.write(f"{kind} ")
+            victims = tool_processes() if kind == "tools" else [os.getpid()]
+            for victim in victims:
+                os.kill(victim, signal.SIGSTOP if kind == "stop" else signal.SIGKILL)
         return await super().generate(prompt_ids, max_new_tokens, seed, temperature)
+
+
+def tool_processes() -> list[int]:
+    """Process ids of the tool actors under this worker's own raylet."""
+    workers = psutil.Process().parent().children()
+    found = [process.pid for process in workers if "ToolWorker" in process.name()]
+    assert found, [process.name() for process in workers]
+    return found
 
 
 def make_sampler(settings: object, dialect: Dialect) -> ScriptedSampler:

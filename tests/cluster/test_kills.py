@@ -121,15 +121,16 @@ def test_the_same_command_again_says_that_it_is_complete(workspace, unbroken):
     assert code == 0 and "complete" in output
 
 
-@pytest.mark.parametrize("kind", ["kill", "stop"])
-def test_a_rollout_worker_that_dies_or_freezes_is_replaced(workspace, unbroken, kind):
-    trigger = workspace / f"{kind}-now"
-    trigger.write_text(kind)
-    code, output = finish(start(workspace, f"worker-{kind}", RAYPLAY_TEST_FAULT=str(trigger)))
+@pytest.mark.parametrize("kinds", ["tools kill", "stop"])
+def test_tool_actors_and_rollout_workers_that_die_or_freeze_are_replaced(workspace, unbroken, kinds):
+    name = kinds.replace(" ", "-")
+    trigger = workspace / f"{name}-now"
+    trigger.write_text(kinds)
+    code, output = finish(start(workspace, name, RAYPLAY_TEST_FAULT=str(trigger)))
     assert code == 0, output[-3000:]
-    assert Path(f"{trigger}.fired").is_file()
-    assert_every_group_once(workspace / f"worker-{kind}")
-    assert pairs_hash(workspace / f"worker-{kind}") == pairs_hash(unbroken)
+    assert Path(f"{trigger}.fired").read_text().split() == kinds.split()  # the faults really fired
+    assert_every_group_once(workspace / name)
+    assert pairs_hash(workspace / name) == pairs_hash(unbroken)
 
 
 def test_ctrl_c_and_a_kill_end_everything_and_the_run_goes_on_where_it_was(workspace, unbroken):

@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from rayplay import store
 from rayplay.actors.cluster import open_cluster
@@ -190,6 +191,30 @@ def test_rounds_are_sampled_ahead_while_training_runs_and_never_further_than_all
         stale = sum(t.policy != max(policies, key=stage_order) for t in samples)
         assert rates["stale_rate"] == pytest.approx(stale / 120)
         assert bool(stale) == (name != "round-001")
+
+
+def test_one_log_teaches_by_several_methods_and_each_is_done_once(workspace):
+    lines = recipe_lines(workspace)
+    methods = {"dpo": {}, "kto": {"learning_rate": 2e-4}, "grpo": {}, "rejection_sft": {}}
+    lines["training"] = {"warm_start": {"demonstrations": 8}, "compare": methods}
+    recipe, folder = Recipe.model_validate_json(json.dumps(lines)), workspace / "compared"
+    assert recipe.training.compared()["kto"].learning_rate == 2e-4
+    assert attempt(recipe, workspace, folder, "round-001-grpo:before_commit") == -signal.SIGKILL
+    assert attempt(recipe, workspace, folder) == 0
+    report = json.loads((folder / "report.json").read_text())
+    stages = ["base", "sft", *sorted(f"round-001-{method}" for method in methods)]
+    assert [stage["name"] for stage in report["stages"]] == stages
+    assert {gain["from"] for gain in report["gains"][1:]} == {"sft"} and len(report["gains"]) == 5
+    assert len(list(folder.glob("round-001/trajectories/*.jsonl"))) > 0
+    assert not list(folder.glob("round-001-*/trajectories"))
+    assert attempt(recipe, workspace, folder) == 0 and "nothing to do" in Path(f"{folder}.said").read_text()
+
+
+@pytest.mark.parametrize("change", [{"compare": {"sft": {}}}, {"compare": {"dpo": {}}, "rounds": 2},
+                                    {"compare": {"dpo": {"learning_rat": 1.0}}}])  # fmt: skip
+def test_what_cannot_be_compared_is_refused(workspace, change):
+    with pytest.raises(ValidationError, match=r"compare|learning_rat"):
+        Recipe.model_validate_json(json.dumps(recipe_lines(workspace) | {"training": change}))
 
 
 FULL = """
