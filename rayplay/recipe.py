@@ -212,6 +212,14 @@ class Optimisation(Section):
     max_grad_norm: PositiveFloat = 1.0
 
 
+class EarlyStopping(Section):
+    """Stop when the loss on rows that are kept out of training no longer falls; the best weights are kept."""
+
+    share: Annotated[float, Field(gt=0, lt=0.5)] = Field(0.1, description="of the rows, kept out of training")
+    every: PositiveInt = Field(10, description="optimizer steps between evaluations")
+    patience: PositiveInt = Field(3, description="evaluations without a lower loss before training ends")
+
+
 class WarmStart(Optimisation):
     """SFT on demonstrations before the first round."""
 
@@ -242,6 +250,10 @@ class Training(Optimisation):
     tree_packing: bool = True
     max_unique_tokens: PositiveInt = Field(4096, description="unique tokens of one forward pass")
     gradient_checkpointing: bool = False
+    early_stopping: EarlyStopping | None = None
+    load_in_4bit: bool = Field(False, description="QLoRA, by bitsandbytes; NVIDIA GPUs, not run here")
+    fsdp: Json | None = Field(None, description="FSDP2: accelerate's fsdp_config, {} for its defaults; not run here")
+    deepspeed: Json | None = Field(None, description="a DeepSpeed configuration; GPUs, not run here")
     num_workers: PositiveInt = 1
     cpus_per_worker: PositiveFloat | None = None
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0
@@ -255,6 +267,17 @@ class Training(Optimisation):
     def _weights_match(self) -> "Training":
         if self.loss_weights is not None and len(self.loss_weights) != len(self.loss_type):
             raise ValueError(f"loss_weights has {len(self.loss_weights)} entries, loss_type {len(self.loss_type)}")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Training":
+        for name in ("load_in_4bit", "fsdp", "deepspeed"):
+            if getattr(self, name) not in (None, False) and not self.gpus_per_worker:
+                raise ValueError(f"{name} needs GPUs, but gpus_per_worker is 0")
+        if self.load_in_4bit and not self.use_lora:
+            raise ValueError("load_in_4bit trains an adapter over frozen weights; set use_lora to true")
+        if self.fsdp is not None and self.deepspeed is not None:
+            raise ValueError("fsdp and deepspeed are two ways of the same thing; name one")
         return self
 
     @model_validator(mode="after")

@@ -47,6 +47,13 @@ class PlannedSteps:
         self._set_signature_columns_if_needed()
         return DataLoader(self.train_dataset, batch_sampler=self.steps, collate_fn=self.data_collator)
 
+    def get_eval_dataloader(self, eval_dataset: Dataset | None = None) -> DataLoader:
+        """The rows that early stopping watches, in steps as large as those of training."""
+        data = self.eval_dataset if eval_dataset is None else eval_dataset
+        size = max(map(len, self.steps))
+        steps = [list(range(start, min(start + size, len(data)))) for start in range(0, len(data), size)]
+        return DataLoader(data, batch_sampler=steps, collate_fn=self.data_collator)
+
 
 class ExactSFT(PlannedSteps, SFTTrainer):
     """SFT on rows that carry their own labels."""

@@ -6,6 +6,7 @@ Under torch.distributed every worker calls `run_phase` with the same arguments; 
 import importlib.util
 import math
 import os
+import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,11 +14,18 @@ from typing import Any, NamedTuple
 
 import torch
 from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    EarlyStoppingCallback,
+    PrinterCallback,
+    TrainerCallback,
+)
 
-from rayplay.errors import RecipeError
+from rayplay.errors import DataError, RecipeError
 from rayplay.models.device import choose_dtype
-from rayplay.records import Json, Pair, Row
+from rayplay.records import Json, Pair, Row, seed_of
 from rayplay.training.objectives import find_objective
 from rayplay.training.rows import prompt_of, usable_rows
 from rayplay.training.schedule import plan_steps
@@ -73,9 +81,10 @@ def run_phase(
     started = time.monotonic()
     usable = usable_rows(find_objective(method).rows(rows), settings.max_length)
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    alike = families([prompt_of(r) for r in usable.kept]) if settings.deal == "prefixes" else None
+    rows, apart = keep_apart(usable.kept, settings)
+    alike = families([prompt_of(r) for r in rows]) if settings.deal == "prefixes" else None
     steps = plan_steps(
-        alike or [[r] for r in range(len(usable.kept))],
+        alike or [[r] for r in range(len(rows))],
         settings.batch_size,
         settings.num_epochs,
         settings.max_steps,
@@ -85,11 +94,13 @@ def run_phase(
     sharing = Sharing(tree=settings.tree_packing, max_unique_tokens=settings.max_unique_tokens)
     log = StepLog(sharing, len(steps), settings.beta, on_step)
     trainer = build_trainer(
-        model_dir, usable.kept, method, settings, work_dir, steps, sharing, start_dir, [log, *callbacks]
+        model_dir, rows, method, settings, work_dir, steps, sharing, start_dir, [log, *callbacks], apart
     )
     trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     folder = work_dir / "trained"
-    if trainer.is_world_process_zero():
+    if settings.fsdp is not None or settings.deepspeed is not None:
+        trainer.save_model(str(folder))  # every worker holds a part of the weights
+    elif trainer.is_world_process_zero():
         _save(trainer.model, folder)
     return PhaseResult(
         steps=log.steps,
@@ -111,8 +122,9 @@ def build_trainer(
     sharing: Sharing,
     start_dir: Path | None = None,
     callbacks: Sequence[TrainerCallback] = (),
+    apart: Sequence[Row | Pair] = (),
 ) -> Any:
-    """The TRL trainer of one phase, ready to `train()`."""
+    """The TRL trainer of one phase, ready to `train()`; `apart` is what early stopping watches."""
     objective = find_objective(method)
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
     model, lora = load_policy(model_dir, settings, start_dir)
@@ -124,10 +136,11 @@ def build_trainer(
         model=model,
         args=objective.config(settings, _shared_arguments(settings, work_dir, len(steps), model)),
         train_dataset=objective.columns(rows),
+        eval_dataset=objective.columns(apart) if apart else None,
         processing_class=tokenizer,
         peft_config=lora,
         data_collator=objective.collator(pad) if objective.collator else None,
-        callbacks=list(callbacks),
+        callbacks=[*callbacks, *_stoppers(settings)],
         steps=steps,
         sharing=sharing,
     )
@@ -135,12 +148,36 @@ def build_trainer(
     return trainer
 
 
+def keep_apart(rows: list, settings: TrainSettings) -> tuple[list, list]:
+    """(rows to train on, rows that early stopping watches), by the seed alone.
+
+    Raises:
+        DataError: There are too few rows for both.
+    """
+    if settings.early_stopping is None:
+        return rows, []
+    order = list(range(len(rows)))
+    random.Random(seed_of(settings.seed, "apart")).shuffle(order)
+    count = max(1, round(len(rows) * settings.early_stopping.share))
+    if count >= len(rows):
+        raise DataError(f"training.early_stopping: {len(rows)} rows are too few to keep some out of training")
+    return [rows[i] for i in sorted(order[count:])], [rows[i] for i in sorted(order[:count])]
+
+
+def _stoppers(settings: TrainSettings) -> list[TrainerCallback]:
+    stopping = settings.early_stopping
+    return [EarlyStoppingCallback(early_stopping_patience=stopping.patience)] if stopping else []
+
+
 def load_policy(model_dir: str, settings: TrainSettings, start_dir: Path | None) -> tuple[Any, LoraConfig | None]:
     """(model, None) where weights to continue from are given or all weights are trained, else (base, LoRA settings)."""
     dtype = choose_dtype(settings.dtype, gpu=torch.cuda.is_available())
     full_start = start_dir if start_dir and not settings.use_lora else None
     model = AutoModelForCausalLM.from_pretrained(
-        full_start or model_dir, dtype=getattr(torch, dtype), trust_remote_code=settings.trust_remote_code
+        full_start or model_dir,
+        dtype=getattr(torch, dtype),
+        trust_remote_code=settings.trust_remote_code,
+        quantization_config=_four_bits(dtype) if settings.load_in_4bit else None,
     )
     model.config.use_cache = False
     if not settings.use_lora:
@@ -160,8 +197,30 @@ def load_policy(model_dir: str, settings: TrainSettings, start_dir: Path | None)
     )
 
 
+def _four_bits(dtype: str) -> BitsAndBytesConfig:
+    """QLoRA's quantisation (Dettmers et al. 2023): NF4 with double quantisation."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise RecipeError("training.load_in_4bit needs bitsandbytes, which is not installed; pip install bitsandbytes")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+    )
+
+
 def _shared_arguments(settings: TrainSettings, work_dir: Path, num_steps: int, model: Any) -> dict[str, Any]:
     on_cpu = not torch.cuda.is_available()
+    stopping = settings.early_stopping
+    saved_every = stopping.every if stopping else settings.checkpoint_every  # the best weights are a checkpoint's
+    watched = {
+        "eval_strategy": "steps",
+        "eval_steps": saved_every,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
+    }
+    spread = {"fsdp": True, "fsdp_config": settings.fsdp} if settings.fsdp is not None else {}
     return {
         "output_dir": str(work_dir),
         "max_steps": num_steps,
@@ -175,8 +234,8 @@ def _shared_arguments(settings: TrainSettings, work_dir: Path, num_steps: int, m
         "max_length": None,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
-        "save_strategy": "steps" if settings.checkpoint_every else "no",
-        "save_steps": settings.checkpoint_every or num_steps,
+        "save_strategy": "steps" if saved_every else "no",
+        "save_steps": saved_every or num_steps,
         "save_total_limit": 2,
         "report_to": list(settings.trackers),
         "disable_tqdm": True,
@@ -187,6 +246,9 @@ def _shared_arguments(settings: TrainSettings, work_dir: Path, num_steps: int, m
         "bf16": not on_cpu and model.dtype == torch.bfloat16,
         "seed": settings.seed,
         "data_seed": settings.seed,
+        "deepspeed": settings.deepspeed,
+        **(watched if stopping else {}),
+        **spread,
     }
 
 

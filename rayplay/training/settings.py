@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from rayplay.recipe import Lora, Model, Optimisation, Training
-from rayplay.records import Record
+from rayplay.recipe import EarlyStopping, Lora, Model, Optimisation, Training
+from rayplay.records import Json, Record
 
 
 class TrainSettings(Record):
@@ -26,6 +26,10 @@ class TrainSettings(Record):
     tree_packing: bool = True
     max_unique_tokens: int = 4096
     gradient_checkpointing: bool = False
+    early_stopping: EarlyStopping | None = None
+    load_in_4bit: bool = False
+    fsdp: Json | None = None
+    deepspeed: Json | None = None
     max_length: int = 2048  # longer rows are left out and reported by id
     checkpoint_every: int | None = None
     trackers: tuple[str, ...] = ()
@@ -44,6 +48,7 @@ def settings_for(training: Training, model: Model, seed: int, phase: Optimisatio
             for key in (
                 *("beta", "loss_type", "loss_weights", "use_lora", "lora"),
                 *("tree_packing", "max_unique_tokens", "gradient_checkpointing", "checkpoint_every", "trackers"),
+                *("early_stopping", "load_in_4bit", "fsdp", "deepspeed"),
             )
         },
         max_length=model.max_length,

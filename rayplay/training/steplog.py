@@ -36,6 +36,8 @@ class StepLog(TrainerCallback):
         Raises:
             AlarmError: The loss or the gradient is not a finite number.
         """
+        if logs and "eval_loss" in logs and self.steps:
+            self.steps[-1]["eval_loss"] = logs["eval_loss"]
         if not logs or "loss" not in logs:
             return
         raw, unique, then = self._last

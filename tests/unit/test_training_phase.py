@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from trl import SFTTrainer
 
 from rayplay.errors import AlarmError, DataError, RecipeError, ResourceError
-from rayplay.recipe import Lora
+from rayplay.recipe import EarlyStopping, Lora
 from rayplay.training.objectives import OBJECTIVES, Objective, PlannedSteps
 from rayplay.training.phase import run_phase
 from rayplay.training.rows import sft_columns, usable_rows
@@ -197,3 +197,21 @@ def test_a_tracker_that_is_not_installed_is_named_with_its_extra(model_dir, tmp_
 def test_an_unknown_method_names_the_known_ones(model_dir, tmp_path):
     with pytest.raises(RecipeError, match="known: dpo, grpo, kto, rejection_sft, sft, teacher_mode"):
         run(model_dir, tmp_path, "ppo", rows=make_pairs())
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo", "kto"])
+def test_training_stops_when_the_loss_of_rows_kept_apart_no_longer_falls(model_dir, tmp_path, method):
+    stopping = EarlyStopping(share=0.25, every=1, patience=1)
+    result = run(model_dir, tmp_path, method, max_steps=30, learning_rate=0.3, early_stopping=stopping)
+    watched = [step["eval_loss"] for step in result.steps if "eval_loss" in step]
+    assert len(result.steps) < 30 and watched[-1] >= min(watched)
+    states = [json.loads(p.read_text()) for p in tmp_path.glob("checkpoint-*/trainer_state.json")]
+    assert min(state["best_metric"] for state in states) == pytest.approx(min(watched))
+    assert (result.folder / "adapter_model.safetensors").is_file()
+
+
+def test_four_bits_without_the_library_say_what_to_install(model_dir, tmp_path):
+    if importlib.util.find_spec("bitsandbytes"):
+        pytest.skip("bitsandbytes is installed here")
+    with pytest.raises(RecipeError, match="pip install bitsandbytes"):
+        run(model_dir, tmp_path, load_in_4bit=True)
