@@ -4,7 +4,8 @@ What was sampled is kept and never sampled again: the same command with the same
 """
 
 import json
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,13 +30,13 @@ from rayplay.evaluation.bfcl_settings import BfclSettings
 from rayplay.evaluation.official import changes, compare, table_of_repeats
 from rayplay.evaluation.subjects import Subject
 from rayplay.evaluation.task_file import read_task_file
-from rayplay.metrics import by_calls, by_kind, by_tool, measure
+from rayplay.metrics import by_calls, by_kind, by_tool, by_turns, measure, pass_rates
 from rayplay.models.tokenizers import load_dialect
 from rayplay.opening import check, load_or_make_tasks, open_recipe_cluster, pool_settings, start_tool_actors
 from rayplay.recipe import Recipe
 from rayplay.records import Demonstration, Json, Task, Trajectory
 from rayplay.rewards import success
-from rayplay.run import Run
+from rayplay.run import Run, judge_of
 from rayplay.store import RunFolder, read_lines
 
 
@@ -85,7 +86,15 @@ def warn_of_seen_questions(run_folder: Path, folder: Path, result: Json, setting
 
 
 def measure_own(
-    subjects: list[Subject], recipe: Recipe, folder: Path, say: Say, *, run_folder: str = "", tasks_file: str = ""
+    subjects: list[Subject],
+    recipe: Recipe,
+    folder: Path,
+    say: Say,
+    *,
+    run_folder: str = "",
+    tasks_file: str = "",
+    samples: int = 1,
+    temperature: float = 1.0,
 ) -> tuple[Json, dict[str, list[Trajectory]]]:
     """Own metrics of every policy over the same tasks, greedy, and the trajectories behind them.
 
@@ -96,21 +105,32 @@ def measure_own(
         say: For progress.
         run_folder: The run whose held-out tasks and sealed evaluations are used where they fit.
         tasks_file: A file of cases instead (see `read_task_file`).
+        samples: Of each task, beside the greedy one: more than one give pass@k.
+        temperature: Of those.
     """
-    sealed = {} if tasks_file or not run_folder else _sealed_evaluations(subjects, Path(run_folder))
-    missing = [subject for subject in subjects if subject.label not in sealed]
-    played = dict(sealed)
-    if missing:
-        tasks = RunFolder(run_folder or folder)
-        for group in _by_model(missing):
-            played |= _play(group, recipe, folder, tasks, tasks_file, say)
+    played = {} if tasks_file or not run_folder else _sealed_evaluations(subjects, Path(run_folder))
+    tries: dict[str, list[Trajectory]] = {}
+    tasks = RunFolder(run_folder or folder)
+    missing = [subject for subject in subjects if subject.label not in played or samples > 1]
+    for group in _by_model(missing):
+        with _opened(group[0].model_dir, recipe, folder, tasks, tasks_file, say) as run:
+            for subject in group:
+                run.load(subject.adapter())
+                stage = run.folder.stage(subject.label)
+                if subject.label not in played:
+                    run.evaluate(stage)
+                    wanted = {task.task_id for task in run.held_out}
+                    played[subject.label] = [t for t in _read(stage.path) if t.task.task_id in wanted]
+                if samples > 1:
+                    tries[subject.label] = run.sample_held_out(stage, samples, temperature)
     ordered = {subject.label: played[subject.label] for subject in subjects}
     table: Json = {
         label: {
-            "metrics": measure(t),
+            "metrics": measure(t) | pass_rates(tries.get(label, ())),
             "by_kind": by_kind(t),
             "by_tool": by_tool(t),
             "by_calls": by_calls(t),
+            "by_turns": by_turns(t),
             "n": len(t),
         }
         for label, t in ordered.items()
@@ -165,12 +185,13 @@ def _server(group: list[Subject], folder: Path, settings: BfclSettings) -> Serve
     )
 
 
-def _play(
-    group: list[Subject], recipe: Recipe, folder: Path, tasks_folder: RunFolder, tasks_file: str, say: Say
-) -> dict[str, list[Trajectory]]:
-    """Greedy episodes of policies on one base model; what an earlier run sealed here is not sampled again."""
+@contextmanager
+def _opened(
+    model_dir: str, recipe: Recipe, folder: Path, tasks_folder: RunFolder, tasks_file: str, say: Say
+) -> Iterator[Run]:
+    """A run below `folder` that only evaluates; what an earlier one sealed there is not sampled again."""
     checked = check(recipe)
-    found = checked.facts | {"model_dir": group[0].model_dir}
+    found = checked.facts | {"model_dir": model_dir}
     kept = RunFolder(folder / "own")
     logs = kept.path / "logs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -183,13 +204,8 @@ def _play(
             pool.start()
         tasks = read_task_file(Path(tasks_file), checked.specs) if tasks_file else None
         held_out = tasks or load_or_make_tasks(recipe, tasks_folder, checked.specs, tools[0]).held_out
-        dialect = load_dialect(found["model_dir"], recipe.model)
-        run = Run(recipe, kept, say, dialect, found["model_dir"], pool, [], held_out, [])
-        for subject in group:
-            run.load(subject.adapter())
-            run.evaluate(kept.stage(subject.label))
-    wanted = {task.task_id for task in held_out}
-    return {s.label: [t for t in _read(kept.path / s.label) if t.task.task_id in wanted] for s in group}
+        dialect = load_dialect(model_dir, recipe.model)
+        yield Run(recipe, kept, say, dialect, model_dir, pool, [], held_out, [], judge=judge_of(recipe, kept.path))
 
 
 def _sealed_evaluations(subjects: list[Subject], run_folder: Path) -> dict[str, list[Trajectory]]:

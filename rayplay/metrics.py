@@ -131,6 +131,30 @@ def by_calls(trajectories: Iterable[Trajectory]) -> dict[str, dict[str, dict[str
     return {name: measure(group) for name, group in sorted(groups.items())}
 
 
+def by_turns(trajectories: Iterable[Trajectory]) -> dict[str, dict[str, dict[str, float]]]:
+    """`measure` by the number of messages that the model wrote."""
+    groups = grouped(trajectories, lambda t: str(len(t.turns)))
+    return {name: measure(group) for name, group in sorted(groups.items())}
+
+
+def pass_rates(trajectories: Iterable[Trajectory]) -> dict[str, dict[str, float]]:
+    """pass@1, pass@2, pass@4, ...: means over tasks of `pass_at_k`, with intervals over tasks.
+
+    Samples that our own faults ended do not count; a task with fewer than k others is left out of pass@k.
+    """
+    counted = [t for t in trajectories if t.stop_reason is not StopReason.UNAVAILABLE]
+    tasks = grouped(counted, lambda t: t.task.task_id).values()
+    most = max((len(task) for task in tasks), default=0)
+    found, k = {}, 1
+    while k <= most:
+        enough = [task for task in tasks if len(task) >= k]
+        values = [pass_at_k(sum(success_rate(t) == 1.0 for t in task), len(task), k) for task in enough]
+        low, high = bootstrap_mean_interval(values, seed=0)
+        found[f"pass@{k}"] = {"mean": sum(values) / len(values), "low": low, "high": high, "n": len(values)}
+        k *= 2
+    return found
+
+
 def mean_with_interval(values: Sequence[float]) -> dict[str, float]:
     """{"mean", "low", "high", "n"} with a 95 % interval."""
     mean = sum(values) / len(values)

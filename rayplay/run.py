@@ -93,6 +93,22 @@ class Run:
         if self.benchmark:
             self.benchmark(stage)
 
+    def sample_held_out(self, stage: Stage, samples: int, temperature: float) -> list[Trajectory]:
+        """Several samples of every held-out task -> samples-K-TEMPERATURE/."""
+        name = f"samples-{samples}-{temperature:g}"
+        plans = [
+            plan_group(
+                self.recipe.seed,
+                f"{name}/{task.task_id}",
+                task,
+                samples=samples,
+                temperature=temperature,
+                policy=stage.name,
+            )
+            for task in self.held_out
+        ]
+        return self._play(stage, plans, name, f"{samples} samples of {len(plans)} held-out tasks")
+
     def plan(self, stage: Stage, number: int, policy: str) -> list[GroupPlan]:
         """The round's groups, written before the first sample. Rounds walk through the tasks without repeating."""
         path = stage.path / "plan.jsonl"

@@ -25,6 +25,7 @@ evaluate_app = typer.Typer()
     "`rayplay evaluate --model-path runs/quickstart --config configs/quickstart.json`; "
     "`rayplay evaluate --model-path runs/quickstart --bfcl simple_python,multiple,irrelevance --limit 50`; "
     "`rayplay evaluate --model-path runs/quickstart --tasks configs/test_cases.json`; "
+    "`rayplay evaluate --model-path runs/quickstart --samples 8 --temperature 1`; "
     "`rayplay evaluate --compare runs/a runs/b --bfcl simple,irrelevance`"
 )
 def evaluate(
@@ -37,7 +38,8 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="cases of each category: a random subset")] = None,
     seed: Annotated[int, typer.Option(help="of that subset")] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="how often BFCL is asked; needs a temperature")] = 1,
-    temperature: Annotated[float, typer.Option(min=0, help="of BFCL's answers; 0 = greedy")] = 0.0,
+    samples: Annotated[int, typer.Option(min=1, help="of each own task beside the greedy one, for pass@k")] = 1,
+    temperature: Annotated[float, typer.Option(min=0, help="of BFCL's answers and of --samples; 0 = greedy")] = 0.0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="tokens of one of BFCL's answers")] = 512,
     compare: Annotated[tuple[str, str] | None, typer.Option(help="two model paths instead of one")] = None,
     output_dir: Annotated[Path | None, typer.Option(help="where all is kept; the same folder resumes")] = None,
@@ -51,6 +53,8 @@ def evaluate(
         raise EvaluationError("give exactly one of --model-path, --compare, --gold and --empty")
     if repeats > 1 and temperature == 0:
         raise EvaluationError(f"--repeats {repeats} of greedy answers are the same answers; add --temperature 0.7")
+    if samples > 1 and temperature == 0:
+        raise EvaluationError(f"--samples {samples} of greedy answers are the same answers; add --temperature 0.7")
     say = Say()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -61,7 +65,7 @@ def evaluate(
             # By name, as the commands are: known answers need neither torch nor Ray, and must not wait for them.
             models = importlib.import_module("rayplay.cli.evaluate_models")
             folder = output_dir or models.default_folder(model_path, compare, tasks, settings)
-            result = models.evaluate_models(model_path, compare, config, tasks, settings, folder, say)
+            result = models.evaluate_models(model_path, compare, config, tasks, settings, samples, folder, say)
     except KeyboardInterrupt:
         say.line("stopped; the same command with the same folder goes on where this one was")
         raise typer.Exit(130) from None

@@ -23,6 +23,7 @@ def evaluate_models(
     config: Path | None,
     tasks: Path | None,
     settings: BfclSettings,
+    samples: int,
     folder: Path,
     say: Say,
 ) -> Json:
@@ -35,7 +36,14 @@ def evaluate_models(
     if config or tasks or run:
         recipe = _recipe(config, run, subjects[0])
         own, trajectories = measure_own(
-            subjects, recipe, folder, say, run_folder=run, tasks_file=str(tasks) if tasks else ""
+            subjects,
+            recipe,
+            folder,
+            say,
+            run_folder=run,
+            tasks_file=str(tasks) if tasks else "",
+            samples=samples,
+            temperature=settings.temperature,
         )
         result |= own
         show_own(own["own"], say)

@@ -1,7 +1,7 @@
 import pytest
 
 from rayplay.errors import RecipeError
-from rayplay.metrics import measure, pass_at_k
+from rayplay.metrics import measure, pass_at_k, pass_rates
 from rayplay.records import (
     Expected,
     ExpectedCall,
@@ -103,3 +103,13 @@ def test_pass_at_k_is_the_unbiased_estimate():
     assert pass_at_k(3, 10, 1) == pytest.approx(0.3)
     assert pass_at_k(3, 10, 2) == pytest.approx(1 - (7 * 6) / (10 * 9))
     assert pass_at_k(9, 10, 2) == 1.0
+
+
+def test_pass_rates_are_means_over_tasks_of_the_samples_that_count():
+    lost = episode(ONE_CALL, stop=StopReason.UNAVAILABLE)
+    wrong = episode(ONE_CALL, saying("no"))
+    rates = pass_rates([RIGHT, RIGHT, wrong, lost])
+    task = {t.task.task_id for t in (RIGHT, wrong)}
+    assert len(task) == 1 and set(rates) == {"pass@1", "pass@2"}
+    assert rates["pass@1"]["mean"] == pytest.approx(2 / 3) and rates["pass@1"]["n"] == 1
+    assert rates["pass@2"]["mean"] == 1.0 and pass_rates([]) == {}
