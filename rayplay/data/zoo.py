@@ -19,8 +19,8 @@ from rayplay.records import Demonstration, Json, Message, Task, ToolCall, seed_o
 SOURCE = "zoo"
 LICENCE = "MIT"
 GROUP = 4  # requests over the same tools
-KINDS = {"call": 0.66, "parallel": 0.1, "irrelevant": 0.18, "missing": 0.06}
-NUM_TOOLS = {1: 0.55, 2: 0.2, 3: 0.17, 4: 0.08}
+KINDS = {"call": 0.66, "parallel": 0.08, "irrelevant": 0.2, "missing": 0.06}
+NUM_TOOLS = {1: 0.5, 2: 0.2, 3: 0.18, 4: 0.12}
 
 Said = list[tuple[Parameter, Value]]
 
@@ -137,7 +137,7 @@ def _say(function: Function, rng: random.Random, only: set[str] | bool = False) 
     """Values for all required parameters and some optional ones (or for those in `only`)."""
     said = []
     for parameter in function.parameters:
-        wanted = parameter.name in only if isinstance(only, set) else rng.random() < 0.55
+        wanted = parameter.name in only if isinstance(only, set) else rng.random() < 0.65
         if function.required(parameter) or wanted:
             said.append((parameter, parameter.value(rng)))
     return said

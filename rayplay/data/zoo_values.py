@@ -20,6 +20,39 @@ FOLDER = Path(__file__).with_name("zoo")
 _KIND = re.compile(r"(\w+)(?:\(([^)]*)\))?(?::(.*))?")
 
 
+INVENTED_SHARE = 0.6
+MEANINGFUL = ("language", "currency", "color", "unit", "function_text", "field", "diet", "file", "compound", "element")
+SMALL_WORDS = ("the", "a", "an", "of", "at", "in", "on", "and", "to", "for", "with")
+ONSETS = (
+    "b",
+    "br",
+    "c",
+    "ch",
+    "d",
+    "dr",
+    "f",
+    "g",
+    "gr",
+    "h",
+    "j",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "st",
+    "t",
+    "tr",
+    "v",
+    "w",
+    "z",
+)
+VOWELS = ("a", "e", "i", "o", "u", "ai", "ea", "ou")
+CODAS = ("", "", "n", "r", "l", "s", "th", "ck", "m", "nd", "rt")
+
+
 @dataclass(frozen=True)
 class Value:
     """A JSON value and how it may be said."""
@@ -68,13 +101,13 @@ def draw_value(kind: str, schema: Json, rng: random.Random) -> Value:
         said = value.title() if rng.random() < 0.15 and value.islower() else value
         return Value(value, {"v": said})
     if name == "list":
-        chosen = rng.sample(words()[rest], rng.randint(2, 3))
+        chosen = [invent(v, rest, rng) for v in rng.sample(words()[rest], rng.randint(2, 3))]
         return Value(chosen, {"v": join(chosen, rng)})
     if name == "obj":
         return _object(rest, schema, rng)
     if name in _TEXTS:
         return _TEXTS[name](rng)
-    chosen = rng.choice(words()[name.rstrip("2")])
+    chosen = invent(rng.choice(words()[name.rstrip("2")]), name.rstrip("2"), rng)
     quote = rng.choice(('"', "'"))
     return Value(chosen, {"v": chosen, "q": f"{quote}{chosen}{quote}" if quote not in chosen else f'"{chosen}"'})
 
@@ -83,6 +116,31 @@ def join(parts: list[str], rng: random.Random) -> str:
     """`a, b and c`."""
     last = rng.choice((" and ", ", and ")) if len(parts) > 2 else " and "
     return ", ".join(parts[:-1]) + last + parts[-1] if len(parts) > 1 else parts[0]
+
+
+def invent(text: str, kind: str, rng: random.Random) -> str:
+    """Mostly a new value of the shape of `text`, so that copying is learned and not a list: names are made up of
+    syllables, words drawn anew, digits and capitals redrawn. Kinds whose values mean something stay as they are.
+    """
+    if kind in MEANINGFUL or rng.random() > INVENTED_SHARE:
+        return text
+    return re.sub(r"[A-Za-z][a-z]+|[A-Z]+|\d", lambda part: _invent_part(part[0], rng), text)
+
+
+def _invent_part(part: str, rng: random.Random) -> str:
+    if part.lower() in SMALL_WORDS or (len(part) > 1 and rng.random() < 0.25):
+        return part
+    if part.isdigit():
+        return str(rng.randint(1, 9))
+    if part.isupper():
+        return "".join(rng.choice("ABCDEFGHJKLMNPQRSTUVWXYZ") for _ in part)
+    if part.islower():
+        return rng.choice(words()["common"])
+    if rng.random() < 0.4:
+        return rng.choice(words()["common"]).capitalize()
+    return "".join(
+        rng.choice(ONSETS) + rng.choice(VOWELS) for _ in range(rng.choice((1, 2, 2, 3)))
+    ).capitalize() + rng.choice(CODAS)
 
 
 def _parts(kind: str) -> tuple[str, list[float], str]:

@@ -11,6 +11,7 @@ from rayplay.data.simulator import simulate
 from rayplay.data.toolbench_synthetic import CATEGORIES, HELD_OUT, synthetic_rows
 from rayplay.data.zoo import zoo_rows, zoo_tasks
 from rayplay.data.zoo_functions import blueprints
+from rayplay.data.zoo_values import words
 from rayplay.records import Status, ToolSpec
 from rayplay.toolbox import check_arguments, find_tool
 
@@ -75,6 +76,24 @@ def test_plain_numbers_and_words_of_a_call_stand_in_the_request(rows):
                 assert str(value) in text, (value, row.messages[0].content)
                 seen += 1
     assert seen > 200
+
+
+def test_names_and_words_are_mostly_new_and_stand_in_the_request(rows):
+    texts = [
+        (value, row.messages[0].content)
+        for row in rows
+        if row.origin == "zoo call"
+        for name, value in row.messages[1].tool_calls[0].arguments.items()
+        if isinstance(value, str) and " " in value and "enum" not in schema_of(row, name)
+    ]
+    assert len(texts) > 100 and all(value in request for value, request in texts)
+    known = {text for entries in words().values() for text in entries}
+    assert 0.4 < sum(value not in known for value, _ in texts) / len(texts) < 0.8
+
+
+def schema_of(row, name):
+    call = row.messages[1].tool_calls[0]
+    return find_tool(row.tools, call.name).parameters["properties"][name]
 
 
 def test_a_missing_or_irrelevant_request_has_words_and_no_call(rows):
