@@ -168,7 +168,7 @@ def measure_slow_tools(dialect: Dialect) -> Json:
     """Seconds of the same episodes with slow and with instant tools, and of a lock-step loop with slow ones."""
     said = ['<tool_call>\n{"name": "lookup", "arguments": {"key": "1"}}\n</tool_call><|im_end|>', "It is 42.<|im_end|>"]
     ids = [dialect.tokenizer(text, add_special_tokens=False)["input_ids"] for text in said]
-    tasks = [make_task(n) for n in range(8 * BATCH)]
+    tasks = [make_task(n) for n in range(24 * BATCH)]  # so many that the last, slow ones hardly count
 
     def slowly(rng: random.Random) -> Use:
         async def use(call: ToolCall, state: str | None) -> ToolResult:
@@ -214,8 +214,8 @@ def measure_slow_tools(dialect: Dialect) -> Json:
     }
 
 
-def measure_controller(model_dir: str, episodes: int = 2000, samples: int = 8, workers: int = 4) -> Json:
-    """Episodes per second through the pool, with a scripted sampler, and the driver's memory before and after."""
+def measure_controller(model_dir: str, episodes: int = 20_000, samples: int = 8, workers: int = 4) -> Json:
+    """Episodes per second through the pool, with a scripted sampler, and the driver's memory after 1,000 and after all."""
     with open_cluster(num_cpus=workers):
         tools = [ToolActor.options(num_cpus=0, max_concurrency=64).remote(("tools.calculator",), "L0")]
         engine = EngineSettings(model_dir=model_dir, max_in_flight=64, sampler="rayplay.actors.bench:make_scripted")
@@ -225,9 +225,9 @@ def measure_controller(model_dir: str, episodes: int = 2000, samples: int = 8, w
             plan_group(0, f"b/{n}", make_task(n), samples=samples, temperature=1.0, policy="base")
             for n in range(episodes // samples)
         ]
-        memory = [psutil.Process(os.getpid()).memory_info().rss]
-        for _ in pool.play(plans[: len(plans) // 10]):
+        for _ in pool.play(plans[: 1000 // samples]):
             pass  # warm
+        memory = [psutil.Process(os.getpid()).memory_info().rss]
         started = time.monotonic()
         done = sum(len(result.trajectories) for result in pool.play(plans))
         spent = time.monotonic() - started

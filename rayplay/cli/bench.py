@@ -31,6 +31,7 @@ def train(
     model: Annotated[str, typer.Option(help="Model name, folder or hub id.")] = "smollm2-135m-instruct",
     repeats: Annotated[int, typer.Option(min=1, help="Measured steps of each side; the median counts.")] = 2,
     grid: Annotated[bool, typer.Option(help="SFT at several shared lengths, completion lengths, group sizes.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="With --grid: an SVG of speed-ups beside their limit.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line last.")] = False,
 ) -> None:
     """Training with shared prefixes against TRL's stock trainers: same rows, same step, same threads.
@@ -38,12 +39,16 @@ def train(
     speedup = TRL's seconds / ours. packing_ratio = raw / unique tokens of the DPO step, the limit of the speed-up.
     peak_memory_ratio = TRL's / our highest resident memory in the DPO step.
     """
+    if plot and not grid:
+        raise EvaluationError("--plot draws the points of --grid; add --grid")
     arguments = ["--model", model, "--repeats", str(repeats), *(["--grid"] if grid else [])]
+    arguments += ["--plot", str(plot)] if plot else []
     result = _in_own_process("rayplay.training.bench", arguments)
     if as_json:
         print(json.dumps(result))
         return
-    for name, row in [(k, v) for k, v in result.items() if isinstance(v, dict)] if not grid else enumerate(result):
+    points = {f"{p['shared']} shared, {p['completion']} new, {p['rows']} rows": p for p in result} if grid else result
+    for name, row in ((k, v) for k, v in points.items() if isinstance(v, dict)):
         print(f"{name}: {row['tree_s']} s, TRL {row['trl_s']} s: {row['speedup']} times; limit {row['packing_ratio']}")
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from matplotlib.figure import Figure
 from transformers import AutoTokenizer
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
@@ -128,6 +129,7 @@ def measure(model_dir: str, repeats: int) -> Json:
     report["nothing_shared"] = compare(model_dir, "sft", make_rows("sft", 4, 0, 40, question=120), repeats)
     _progress("nothing shared", report["nothing_shared"])
     peaks = report["dpo"]["peak_memory_mb"]
+    del report["sft"]["peak_memory_mb"], report["nothing_shared"]["peak_memory_mb"]  # the allocator keeps DPO's peak
     report["packing_ratio"] = report["dpo"]["packing_ratio"]
     report["peak_memory_ratio"] = round(peaks["trl"] / peaks["tree"], 3)
     return report
@@ -145,6 +147,25 @@ def measure_grid(model_dir: str) -> list[Json]:
         results.append({**point, **{k: result[k] for k in ("tree_s", "trl_s", "speedup", "packing_ratio")}})
         _progress(str(point), result)
     return results
+
+
+def plot_grid(points: list[Json], path: Path) -> None:
+    """Speed-up and its limit by shared length, completion length and group size, as an SVG."""
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    names = {"shared": "shared tokens", "completion": "completion tokens", "rows": "rows in a step"}
+    middle = points[0]
+    for axes, (key, name) in zip(panels, names.items(), strict=True):
+        others = [other for other in names if other != key]
+        line = sorted((p for p in points if all(p[o] == middle[o] for o in others)), key=lambda p: p[key])
+        at = [p[key] for p in line]
+        axes.plot(at, [p["packing_ratio"] for p in line], "--", color="#888", label="limit: raw / unique tokens")
+        axes.plot(at, [p["speedup"] for p in line], "o-", color="#1f6fb2", label="speed-up over TRL")
+        axes.set_xlabel(name)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("times")
+    panels[0].legend(frameon=False, fontsize=8)
+    figure.savefig(path, format="svg")
 
 
 def _tree_trainer(model_dir: str, method: str, rows: list[Any], sharing: Sharing, folder: Path) -> Any:
@@ -214,10 +235,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--grid", action="store_true")
+    parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     model_dir = str(resolve_model(options.model))
-    print(json.dumps(measure_grid(model_dir) if options.grid else measure(model_dir, options.repeats)))
+    result = measure_grid(model_dir) if options.grid else measure(model_dir, options.repeats)
+    if options.plot:
+        plot_grid(result, options.plot)
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":
