@@ -215,7 +215,7 @@ def measure_slow_tools(dialect: Dialect) -> Json:
 
 
 def measure_controller(model_dir: str, episodes: int = 20_000, samples: int = 8, workers: int = 4) -> Json:
-    """Episodes per second through the pool, with a scripted sampler, and the driver's memory after 1,000 and after all."""
+    """Episodes per second through the pool with a scripted sampler; the driver's memory after 1,000 and after all."""
     with open_cluster(num_cpus=workers):
         tools = [ToolActor.options(num_cpus=0, max_concurrency=64).remote(("tools.calculator",), "L0")]
         engine = EngineSettings(model_dir=model_dir, max_in_flight=64, sampler="rayplay.actors.bench:make_scripted")
