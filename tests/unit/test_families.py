@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import xgrammar
+from trl.chat_template_utils import get_training_chat_template
 
-from rayplay.dialects import Dialect, probe
+from rayplay.dialects import Dialect, as_chat, probe, with_system
 from rayplay.episode import Completion, EpisodeLimits, play_episode
 from rayplay.errors import ModelError
 from rayplay.models.tokenizers import make_dialect
@@ -99,6 +100,37 @@ def test_an_episode_has_the_ids_and_mask_of_the_same_demonstration(named):
     made = [(call.name, call.arguments) for call in played.turns[0].calls]
     assert made == [(c.name, c.arguments) for c in (CALLS if dialect.family.parallel else CALLS[:1])]
     assert played.turns[1].content.endswith("It is 2.") and not played.turns[1].calls
+
+
+# What TRL's templates give loss beside: text that the template writes and no policy ever samples.
+NEVER_SAMPLED = {
+    "qwen2.5": "\n\n\n",
+    "qwen3": "\n",
+    "qwen3-2507": "\n",
+    "qwen3-no-thinking": "<think>\n\n</think>\n\n" * 2 + "\n",
+    "gpt-oss": "<|start|>assistant" * 2,
+    "lfm2.5": "\n",
+}
+
+
+@pytest.mark.parametrize("name", sorted(NEVER_SAMPLED))
+def test_the_mask_is_that_of_trls_training_template_but_for_what_is_never_sampled(name):
+    dialect = family_dialect(name)
+    messages = conversation(dialect)
+    ids, mask = dialect.supervise(messages, [SPEC])
+    theirs = dialect.tokenizer.apply_chat_template(
+        [as_chat(message) for message in with_system(messages)],
+        tools=[SPEC.as_function()],
+        chat_template=get_training_chat_template(dialect.tokenizer) or dialect.tokenizer.chat_template,
+        return_dict=True,
+        return_assistant_tokens_mask=True,
+        **dialect.template_kwargs,
+    )
+    assert theirs["input_ids"][: len(ids)] == ids
+    pairs = list(zip(ids, mask, theirs["assistant_masks"], strict=False))
+    assert all(their for _, our, their in pairs if our)
+    only_theirs = dialect.tokenizer.decode([token for token, our, their in pairs if their and not our])
+    assert sorted(only_theirs) == sorted(NEVER_SAMPLED[name])
 
 
 def test_the_rendering_is_the_golden_one(named):
