@@ -16,7 +16,7 @@ from rayplay.pairs import describe
 from rayplay.records import Json, Pair, Trajectory
 from rayplay.rewards import success
 from rayplay.run import Run
-from rayplay.store import RunFolder, Stage, read_lines, write_file, write_json
+from rayplay.store import RunFolder, Stage, read_lines, round_name, write_file, write_json
 
 MOST_COLUMNS = 4  # stages side by side in 80 characters
 BFCL = "bfcl_"  # before a category's name among the metrics of a stage
@@ -123,7 +123,7 @@ def _table_of(stages: list[Json]) -> Table:
         table.add_row(metric.replace("_", " "), *row, str(last["n"]) if last else "-")
     for stage in () if across else stages:
         row = [shown[metric, stage["name"]] for metric in metrics]
-        table.add_row(stage["name"], *row, str(stage["n"]))
+        table.add_row(stage["name"].removeprefix(f"{round_name(1)}-"), *row, str(stage["n"]))
     return table
 
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,40 +96,22 @@ def train_policy(
     """
     storage = Path(storage_dir).resolve()
     storage.mkdir(parents=True, exist_ok=True)
-    cores = usable_cores()
-    threads = max(1, int(cpus_per_worker or len(cores) // num_workers))
     mailbox = MailboxActor.options(num_cpus=0).remote()
     inputs = [{"index": i, "row": row.model_dump_json()} for i, row in enumerate(rows)]
     address = [version, method, settings.model_dump(mode="json"), digest(inputs), start.version if start else None]
     name = f"{version}-{digest(address)}"
-    trainer = TorchTrainer(
+    trainer = _torch_trainer(
+        _Workers(num_workers, cpus_per_worker, gpus_per_worker),
         functools.partial(_train_worker, mailbox=mailbox, start=ray.put(start)),
-        train_loop_config={
+        {
             "model_dir": model_dir,
             "method": method,
             "settings": settings.model_dump_json(),
             "kind": "pair" if inputs and isinstance(rows[0], Pair) else "row",
-            "threads": threads,
-            "pin": num_workers > 1 and gpus_per_worker == 0 and num_workers * threads <= len(cores),
         },
-        datasets={"train": ray.data.from_items(inputs)} if inputs else None,
-        # Every worker reads all rows: the forward pass itself shares out each batch (training/tree.py).
-        dataset_config=ray.train.DataConfig(datasets_to_split=[]),
-        torch_config=TorchConfig(backend="nccl" if gpus_per_worker else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=num_workers,
-            use_gpu=gpus_per_worker > 0,
-            resources_per_worker={"CPU": cpus_per_worker or SHARED_CPU}
-            | ({"GPU": gpus_per_worker} if gpus_per_worker else {}),
-        ),
-        run_config=RunConfig(
-            name=name,
-            storage_path=str(storage),
-            failure_config=FailureConfig(max_failures=max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
-            worker_runtime_env={"env_vars": _worker_env(threads)},
-            logging_config=LoggingConfig(log_level="ERROR"),
-        ),
+        inputs,
+        # The name is an address: the same phase of the same run finds its checkpoints again.
+        {"name": name, "storage_path": str(storage), "failure_config": FailureConfig(max_failures=max_failures)},
     )
     with _watch(mailbox, on_step):
         error = _fit(trainer)
@@ -148,6 +131,45 @@ def train_policy(
         raw_tokens=sum(step["raw_tokens"] for step in steps),
         unique_tokens=sum(step["unique_tokens"] for step in steps),
         left_out=result["left_out"],
+    )
+
+
+@dataclass(frozen=True)
+class _Workers:
+    """How many, and what each one reserves."""
+
+    count: int
+    cpus: float | None
+    gpus: float
+
+    @property
+    def threads(self) -> int:
+        """Of one worker."""
+        return max(1, int(self.cpus or len(usable_cores()) // self.count))
+
+
+def _torch_trainer(
+    workers: _Workers, work: Callable[[Json], None], config: Json, inputs: list[Json], run: dict[str, Any]
+) -> TorchTrainer:
+    pin = workers.count > 1 and workers.gpus == 0 and workers.count * workers.threads <= len(usable_cores())
+    return TorchTrainer(
+        work,
+        train_loop_config={**config, "threads": workers.threads, "pin": pin},
+        datasets={"train": ray.data.from_items(inputs)} if inputs else None,
+        # Every worker reads all rows: the forward pass itself shares out each batch (training/tree.py).
+        dataset_config=ray.train.DataConfig(datasets_to_split=[]),
+        torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=workers.count,
+            use_gpu=workers.gpus > 0,
+            resources_per_worker={"CPU": workers.cpus or SHARED_CPU} | ({"GPU": workers.gpus} if workers.gpus else {}),
+        ),
+        run_config=RunConfig(
+            **run,
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
+            worker_runtime_env={"env_vars": _worker_env(workers.threads)},
+            logging_config=LoggingConfig(log_level="ERROR"),
+        ),
     )
 
 
