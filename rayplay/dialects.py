@@ -207,6 +207,16 @@ def as_chat(message: Message, call_id_length: int = 0) -> dict[str, Any]:
     return chat
 
 
+PROBED = {
+    "probe_key": ("string", 'probe "value", 3'),
+    "probe_number": ("integer", 3),
+    "probe_share": ("number", 0.25),
+    "probe_flag": ("boolean", True),
+    "probe_list": ("array", [1, "two"]),
+    "probe_object": ("object", {"inner": "3", "flag": False}),
+}
+
+
 def probe(dialect: Dialect) -> None:
     """Prove on the real tokenizer what training relies on.
 
@@ -217,13 +227,9 @@ def probe(dialect: Dialect) -> None:
     spec = ToolSpec(
         name="probe_tool",
         description="probe description",
-        parameters={
-            "type": "object",
-            "properties": {"probe_key": {"type": "string"}, "probe_number": {"type": "integer"}},
-            "required": ["probe_key"],
-        },
+        parameters={"type": "object", "properties": {name: {"type": kind} for name, (kind, _) in PROBED.items()}},
     )
-    arguments = {"probe_key": "probe value", "probe_number": 3}
+    arguments = {name: value for name, (_, value) in PROBED.items()}
     user = Message(role="user", content="probe request")
     prompt = dialect.render([user], [spec])
     _require("probe_tool" in dialect.tokenizer.decode(prompt), "the chat template does not render tools")
@@ -255,7 +261,7 @@ def probe(dialect: Dialect) -> None:
 
 def _require(holds: bool, what: str) -> None:
     if not holds:
-        raise ModelError(f"{what}; choose another model, or give model.dialect a family that fits")
+        raise ModelError(f"{what}; choose another model, or name a vLLM tool parser in model.dialect")
 
 
 def _read_call(entry: Any, call_id: str) -> ToolCall:

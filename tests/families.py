@@ -28,7 +28,6 @@ FAMILY_FILES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], dict]] = {
     "llama3.2": ("llama3_2", LLAMA, ("<|eom_id|>",), {"date_string": "1 Jan 2026"}),
     "gemma4": ("gemma4_v5", GEMMA, ("<|tool_response>",), {}),
     "gpt-oss": ("gptoss", GPT_OSS, ("<|call|>",), {}),
-    "lfm2.5": ("lfm2_2_5", LFM, (), {}),
 }
 
 

@@ -17,7 +17,7 @@ from rayplay.errors import ModelError
 from rayplay.models.tokenizers import make_dialect
 from rayplay.models.vllm_parser import call_grammar
 from rayplay.records import Message, Status, Task, ToolCall, ToolResult, ToolSpec
-from tests.families import FAMILY_FILES, TEMPLATES, family_dialect, family_tokenizer
+from tests.families import FAMILY_FILES, LFM, TEMPLATES, family_dialect, family_tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPEC = ToolSpec(
@@ -109,7 +109,6 @@ NEVER_SAMPLED = {
     "qwen3-2507": "\n",
     "qwen3-no-thinking": "<think>\n\n</think>\n\n" * 2 + "\n",
     "gpt-oss": "<|start|>assistant" * 2,
-    "lfm2.5": "\n",
 }
 
 
@@ -231,9 +230,14 @@ def test_a_template_that_trl_does_not_know_is_read_by_vllms_parser(template, spe
     assert [(c.name, c.arguments) for c in played.turns[0].calls] == [(c.name, c.arguments) for c in CALLS]
 
 
-def test_a_parser_that_loses_types_is_refused():
-    with pytest.raises(ModelError, match=r"does not parse back: .*'probe_number': '3'"):
-        probe(make_dialect(family_tokenizer((TEMPLATES / "qwen3_5_nothink.jinja").read_text(encoding="utf-8"))))
+@pytest.mark.parametrize(
+    ("file", "special", "lost"),
+    [("qwen3_5_nothink", (), "'probe_number': '3'"), ("lfm2_2_5", LFM, "'probe_flag': 'True'")],
+)
+def test_a_parser_that_loses_types_is_refused(file, special, lost):
+    template = (TEMPLATES / f"{file}.jinja").read_text(encoding="utf-8")
+    with pytest.raises(ModelError, match=f"does not parse back: .*{lost}"):
+        probe(make_dialect(family_tokenizer(template, special)))
 
 
 @pytest.mark.parametrize(
