@@ -1,5 +1,6 @@
 """Recipe + output folder -> a Run whose actors are up: every check that can fail comes before the first write."""
 
+import functools
 import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -15,6 +16,7 @@ from rayplay import __version__
 from rayplay.actors.cluster import Cluster, check_room, open_cluster
 from rayplay.actors.pool import PoolSettings, RolloutPool
 from rayplay.actors.rollout import Admission, EngineSettings
+from rayplay.actors.teacher import RemoteTeacher
 from rayplay.actors.tools import ToolActor
 from rayplay.bfcl_rounds import BfclRounds, check_bfcl
 from rayplay.console import Say
@@ -370,4 +372,5 @@ def _make_tasks(recipe: Recipe, specs: tuple[ToolSpec, ...], tools: ActorHandle)
 
     training = recipe.training
     warm = training.warm_start.demonstrations if training.warm_start else 0
-    return prepare(recipe.data, specs, execute, seed=recipe.seed, demonstrations=warm)
+    load_teacher = functools.partial(RemoteTeacher, gpus=recipe.rollout.gpus_per_worker)
+    return prepare(recipe.data, specs, execute, seed=recipe.seed, demonstrations=warm, load_teacher=load_teacher)

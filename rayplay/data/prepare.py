@@ -8,6 +8,7 @@ from rayplay.data.census import Census
 from rayplay.data.mixing import Entry, request_of, split, without_repeats
 from rayplay.data.normal import tasks_of
 from rayplay.data.sources import Opened, candidates, open_source, read_opened
+from rayplay.data.teacher import TeacherPolicy
 from rayplay.data.teacher_chat import ChatFunnel, ChatSettings, teach
 from rayplay.data.teacher_source import teacher_entries
 from rayplay.data.templates import build_tasks, read_options
@@ -18,6 +19,7 @@ from rayplay.recipe import Data, DataSource
 from rayplay.records import Demonstration, Preference, Task, ToolResult, ToolSpec, digest
 
 Execute = Callable[[str, dict], ToolResult]
+LoadTeacher = Callable[[str], TeacherPolicy]
 Rows = Callable[[int, int, str, dict], Iterator[Demonstration]]
 
 # Sources that make their rows: (seed, count, split, options) -> demonstrations. They keep their own splits apart.
@@ -37,7 +39,15 @@ class Prepared(NamedTuple):
     demonstrations: list[Demonstration]  # of the training tasks, in their order where a task has one
 
 
-def prepare(data: Data, specs: tuple[ToolSpec, ...], execute: Execute, *, seed: int, demonstrations: int) -> Prepared:
+def prepare(
+    data: Data,
+    specs: tuple[ToolSpec, ...],
+    execute: Execute,
+    *,
+    seed: int,
+    demonstrations: int,
+    load_teacher: LoadTeacher | None = None,
+) -> Prepared:
     """Read or generate all sources by weight.
 
     Args:
@@ -46,6 +56,7 @@ def prepare(data: Data, specs: tuple[ToolSpec, ...], execute: Execute, *, seed: 
         execute: (tool name, arguments) -> result, by the real tools: labels are what they return.
         seed: The run's seed.
         demonstrations: How many demonstrations training will want.
+        load_teacher: Where teacher mode gets its policy from; none loads it in this process.
 
     Raises:
         DataError: A source gives nothing.
@@ -59,7 +70,7 @@ def prepare(data: Data, specs: tuple[ToolSpec, ...], execute: Execute, *, seed: 
         if data.max_rows is not None:
             wanted = min(wanted, data.max_rows)
         apart = max(1, round(data.held_out_tasks * share))
-        learned, measured = _read(source, specs, execute, wanted, apart, data, seed)
+        learned, measured = _read(source, specs, execute, wanted, apart, data, seed, load_teacher)
         train += learned
         held_out += measured
     asked = {request_of(entry.task) for entry in held_out}
@@ -100,7 +111,14 @@ def read_preferences(data: Data, seed: int) -> list[Preference]:
 
 
 def _read(
-    source: DataSource, specs: tuple[ToolSpec, ...], execute: Execute, wanted: int, apart: int, data: Data, seed: int
+    source: DataSource,
+    specs: tuple[ToolSpec, ...],
+    execute: Execute,
+    wanted: int,
+    apart: int,
+    data: Data,
+    seed: int,
+    load_teacher: LoadTeacher | None,
 ) -> tuple[list[Entry], list[Entry]]:
     """(train, held out) of one source."""
     if source.source == "templates":
@@ -122,7 +140,7 @@ def _read(
         return train, held_out
     if source.source == "teacher":
         # measured on the other sources: what a teacher keeps is no test
-        entries = teacher_entries(specs, execute, count=wanted, seed=seed, options=source.options)
+        entries = teacher_entries(specs, execute, count=wanted, seed=seed, options=source.options, load=load_teacher)
         return entries, []
     if source.source == "teacher_chat":
         return _taught(source, specs, execute, wanted, seed), []

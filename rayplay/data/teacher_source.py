@@ -84,6 +84,7 @@ def teacher_entries(
     count: int,
     seed: int,
     options: Json,
+    load: Callable[[str], TeacherPolicy] | None = None,
     say: Callable[[str], None] = print,
 ) -> list[Entry]:
     """Annotate passages until there are `count` demonstrations, or no passage is left.
@@ -95,9 +96,10 @@ def teacher_entries(
         seed: Of passages and samples.
         options: "model" (whose calls), "texts" (how many passages), "questions" (a list of {question, answer}), and
             the fields of TeacherSettings.
+        load: Model name -> policy with its tokenizer; none loads it here.
         say: Told what was proposed, executed and kept, and why the rest was not.
     """
-    load = importlib.import_module("rayplay.models.teacher_policy").TorchTeacher
+    load = load or importlib.import_module("rayplay.models.teacher_policy").TorchTeacher
     policy = load(options.get("model", "smollm2-135m-instruct"))
     known = {k: v for k, v in options.items() if k in TeacherSettings.__dataclass_fields__}
     settings = TeacherSettings(**{**known, "seed": seed})
