@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from rayplay.sandbox import isolation_report, require_level
+from rayplay.sandbox import Level, isolation_report, require_level
 
 sandbox_app = typer.Typer(no_args_is_help=True, help="What isolation tools run in, as proven on this machine.")
 
@@ -16,11 +16,13 @@ def sandbox() -> None:
 
 @sandbox_app.command(epilog="Examples: `rayplay sandbox check`, `rayplay sandbox check --require L3 --json`")
 def check(
-    require: Annotated[str, typer.Option(help="Fail below this level: L0, L1, L2 or L3.")] = "L0",
+    require: Annotated[
+        Level, typer.Option(help="Fail below this level; L4 (gVisor) is tried only when asked for.")
+    ] = Level.L0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
     """Run the canaries and report the isolation level that they prove."""
-    report = isolation_report()
+    report = isolation_report(max(Level.L3, require))
     if as_json:
         print(report.model_dump_json())
     else:
@@ -29,4 +31,4 @@ def check(
         print(f"not held      {', '.join(report.not_held) or 'nothing that was tried'}")
         print(f"not higher    {report.why_not_higher}")
         print(f"tools run as  uid {report.uid}; Landlock ABI {report.landlock_abi or 'none'}")
-    require_level(require)
+    require_level(require.value)

@@ -10,6 +10,7 @@ import os
 import platform
 import resource
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEA
 SECBIT_NOROOT_LOCKED = 0b11  # uid 0 means nothing special any more
 SIGKILL = 9
 SECCOMP_SET_MODE_FILTER = 1
+MNT_DETACH = 2
+HARMLESS_DEVICES = ("null", "zero", "full", "random", "urandom")
 SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
 SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
 CAPABILITY_VERSION_3 = 0x20080522
@@ -106,6 +109,7 @@ class Confinement:
         uid: User and group to become, or -1 to stay.
         base_bytes: Address space that the zygote maps already.
         rlimits: (resource, (soft, hard)), soft = hard; without RLIMIT_AS and RLIMIT_CPU, which depend on the call.
+            Threads are counted by user, so only where the user is this call's own.
         program: The filter as the kernel takes it.
     """
 
@@ -131,8 +135,6 @@ class Confinement:
         memory = self.base_bytes + memory_mb * 1024 * 1024
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         if self.uid >= 0:
-            # threads; counted by user, so only where the user is this call's own
-            resource.setrlimit(resource.RLIMIT_NPROC, (THREADS_MAX, THREADS_MAX))
             os.setgroups([])
             os.setresgid(self.uid, self.uid, self.uid)
             os.setresuid(self.uid, self.uid, self.uid)  # leaving uid 0 empties the capability sets
@@ -147,10 +149,19 @@ class Confinement:
             raise OSError(ctypes.get_errno(), "seccomp")
 
 
-def rlimits(file_bytes: int, open_files: int) -> tuple[tuple[int, tuple[int, int]], ...]:
-    """The limits that are the same for every call."""
+def rlimits(
+    file_bytes: int, open_files: int, own_user: bool, all_kinds: bool
+) -> tuple[tuple[int, tuple[int, int]], ...]:
+    """The limits that are the same for every call.
+
+    Args:
+        file_bytes: Of one file.
+        open_files: At a time.
+        own_user: Whether the call runs as a user that nothing else runs as.
+        all_kinds: False: leave out what this kernel does not let anyone set (gVisor has its own bounds there).
+    """
     stack = 8 * 1024 * 1024
-    limits = (
+    limits = [
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_NOFILE, open_files),
@@ -158,8 +169,18 @@ def rlimits(file_bytes: int, open_files: int) -> tuple[tuple[int, tuple[int, int
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
         (resource.RLIMIT_SIGPENDING, 64),
-    )
-    return tuple((what, (value, value)) for what, value in limits)
+        *([(resource.RLIMIT_NPROC, THREADS_MAX)] if own_user else []),
+    ]
+    return tuple((what, (value, value)) for what, value in limits if all_kinds or can_set(what))
+
+
+def can_set(what: int) -> bool:
+    """Whether this kernel lets a process set the limit, by setting it to what it is."""
+    try:
+        resource.setrlimit(what, resource.getrlimit(what))
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 def program_of(seccomp: bytes) -> SockFprog:
@@ -172,6 +193,25 @@ def drop_bounding_set() -> None:
     for capability in range(64):
         if _prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             return  # past the last capability, or not ours to drop
+
+
+def take_away(mount: str) -> None:
+    """Unmount a file system from under everybody in this mount namespace; needs CAP_SYS_ADMIN.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    if libc.umount2(mount.encode(), MNT_DETACH) != 0:
+        raise OSError(ctypes.get_errno(), f"umount {mount}")
+
+
+def close_devices() -> None:
+    """Leave the devices that do no harm to the calls; needs to own the others."""
+    for folder, _, names in os.walk("/dev"):
+        for name in names:
+            if name not in HARMLESS_DEVICES:
+                with suppress(OSError):
+                    os.chmod(os.path.join(folder, name), 0)
 
 
 def own_address_space() -> int:

@@ -1,5 +1,6 @@
 """Setup of a sandbox -> the command, environment and folder that start one zygote."""
 
+import os
 import platform
 import shutil
 import site
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import rayplay
 from rayplay.errors import SandboxError
+from rayplay.sandbox.gvisor import gvisor_command, make_folder, write_bundle
 from rayplay.sandbox.levels import Level, Limits
 
 SCRATCH_INSIDE = "/scratch"  # at L3: a tmpfs of its own
@@ -68,6 +70,7 @@ class Launch:
     folder: Path | None  # made for this zygote, removed with it; at L3 nothing is needed on this side
     scratch: str  # as the zygote sees it
     uid: int
+    socket_is_stdin: bool = False  # gVisor passes no other descriptor
 
 
 def prepare(setup: Setup, slot: int, program: str = "rayplay.sandbox.zygote") -> Launch:
@@ -80,21 +83,43 @@ def prepare(setup: Setup, slot: int, program: str = "rayplay.sandbox.zygote") ->
         raise SandboxError(f"the sandbox needs Linux on {' or '.join(MACHINES)}, not {sys.platform}")
     wrapper = wrapper_of(setup)
     folder, scratch = None, SCRATCH_INSIDE
+    uid = UID_FIRST + slot % UID_COUNT
+    if setup.level is Level.L4:
+        return _prepare_gvisor(setup, program, uid)
     if setup.level is not Level.L3:
         folder = Path(tempfile.mkdtemp(prefix="rayplay-sandbox-"))
         folder.chmod(0o711)  # children of another uid reach their scratch by its name
         (folder / "scratch").mkdir()
         scratch = str(folder / "scratch")
-    python = (sys.executable, "-I", "-B", "-m", program)
     environment = {**ENVIRONMENT, "HOME": scratch, "TMPDIR": scratch}
-    return Launch((*wrapper, *python), environment, folder, scratch, UID_FIRST + slot % UID_COUNT)
+    return Launch((*wrapper, *interpreter(program)), environment, folder, scratch, uid)
+
+
+def interpreter(program: str) -> tuple[str, ...]:
+    """This Python, isolated from its user's settings."""
+    return (sys.executable, "-I", "-B", "-m", program)
+
+
+def _prepare_gvisor(setup: Setup, program: str, uid: int) -> Launch:
+    folder, network = make_folder(), "network" in setup.grants
+    environment = {**ENVIRONMENT, "HOME": SCRATCH_INSIDE, "TMPDIR": SCRATCH_INSIDE}
+    write_bundle(
+        folder,
+        interpreter(program),
+        environment,
+        [*readable_paths(setup), *code_paths(setup.search_paths), "/lib", "/lib64"],  # links, where the loader is
+        SCRATCH_INSIDE,
+        setup.limits.scratch_bytes,
+        ROOT_CAPABILITIES,
+        network,
+    )
+    outside = {"PATH": os.defpath, "HOME": str(folder)}
+    command = gvisor_command(folder, network)
+    return Launch(command, outside, folder, SCRATCH_INSIDE, uid, socket_is_stdin=True)
 
 
 def wrapper_of(setup: Setup) -> tuple[str, ...]:
-    """The program that the zygote is started through: none below L3, bubblewrap at L3."""
-    if setup.level is Level.L4:
-        found = "runsc is installed, but not used by this version" if shutil.which("runsc") else "no runsc on PATH"
-        raise SandboxError(f"L4 needs gVisor: {found}; use L3, which the canaries can prove")
+    """The program that the zygote is started through: none below L3, bubblewrap at L3; L4 has a command of its own."""
     if setup.level is not Level.L3:
         return ()
     bwrap = shutil.which("bwrap")

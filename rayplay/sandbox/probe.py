@@ -34,14 +34,18 @@ PROMISES: dict[Level, tuple[str, ...]] = {
     ),
     Level.L2: ("read_outside", "write_outside", "other_processes"),
     Level.L3: ("namespaces", "minimal_root"),
+    Level.L4: ("own_kernel",),
 }  # fmt: skip
-LADDER = (Level.L3, Level.L2, Level.L1)
+LADDER = (Level.L4, Level.L3, Level.L2, Level.L1)
 
 
 @cache
 def isolation_report(highest: Level = Level.L3) -> IsolationReport:
-    """The highest level up to `highest` at which every promise holds. Takes about a second; kept for the process."""
-    why = no_gvisor() if highest is Level.L3 else f"asked for {highest.value} at most"
+    """The highest level up to `highest` at which every promise holds. Takes about a second; kept for the process.
+
+    L4 is tried on request only: there every system call is dearer, and few tools need it.
+    """
+    why = {Level.L4: "", Level.L3: no_gvisor()}.get(highest, f"asked for {highest.value} at most")
     for level in LADDER:
         if level > highest:
             continue
@@ -76,7 +80,7 @@ def require_level(required: str) -> IsolationReport:
     Raises:
         SandboxError: It does not; the message names what does not hold.
     """
-    report = isolation_report()
+    report = isolation_report(max(Level.L3, Level(required)))
     if report.level >= Level(required):
         return report
     wanted = [name for level, names in PROMISES.items() if level <= Level(required) for name in names]
@@ -121,6 +125,9 @@ def try_level(level: Level) -> tuple[dict[str, str], int]:
                     "namespaces": shared_namespaces(run.zygote.introduction["namespaces"]),
                     "minimal_root": "the zygote sees this machine's files"
                     if run.zygote.introduction["root"] == root_identity()
+                    else "",
+                    "own_kernel": "the zygote runs on this machine's kernel"
+                    if run.zygote.introduction["kernel"] == Path("/proc/version").read_text()
                     else "",
                 }
             return found, run.zygote.uid
@@ -198,4 +205,4 @@ def no_gvisor() -> str:
     """Why L4 is not in force."""
     if shutil.which("runsc") is None:
         return "L4: gVisor is not installed (no runsc on PATH)"
-    return "L4: only on request (level L4)"
+    return "L4: only on request (sandbox.require L4, --require L4): every system call is dearer there"

@@ -149,14 +149,15 @@ def start(launch: Launch, complaints: IO[bytes]) -> tuple[socket.socket, subproc
     """Exec the zygote with an empty environment but for what the launch names, and a socket to talk on."""
     ours, theirs = socket.socketpair()
     with theirs:
+        own = () if launch.socket_is_stdin else (str(theirs.fileno()),)
         process = subprocess.Popen(
-            [*launch.command, str(theirs.fileno())],
+            [*launch.command, *own],
             env=launch.environment,
             cwd="/",
-            stdin=subprocess.DEVNULL,
+            stdin=theirs if launch.socket_is_stdin else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=complaints,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno()] if own else [],
             start_new_session=True,
         )
     return ours, process

@@ -53,13 +53,14 @@ class Zygote:
         if os.geteuid() == 0:
             confine.drop_bounding_set()
         seccomp = b64decode(self.config["seccomp"])
+        uid = self.config["uid"] if os.geteuid() == 0 and level != "L0" else -1
         return confine.Confinement(
             seccomp=seccomp,
             program=confine.program_of(seccomp),
             ruleset=ruleset,
-            uid=self.config["uid"] if os.geteuid() == 0 and level != "L0" else -1,
+            uid=uid,
             base_bytes=confine.own_address_space(),
-            rlimits=confine.rlimits(self.limits["file_bytes"], self.limits["open_files"]),
+            rlimits=confine.rlimits(self.limits["file_bytes"], self.limits["open_files"], uid >= 0, level != "L4"),
         )
 
     def introduction(self) -> dict[str, Any]:
@@ -67,8 +68,11 @@ class Zygote:
         return {
             "uid": self.confinement.uid if self.confinement.uid >= 0 else os.getuid(),
             "namespaces": {
-                name: str(Path(f"/proc/self/ns/{name}").readlink()) for name in ("pid", "net", "ipc", "mnt")
+                name: str(Path(f"/proc/self/ns/{name}").readlink())
+                for name in ("pid", "net", "ipc", "mnt")
+                if Path(f"/proc/self/ns/{name}").is_symlink()
             },
+            "kernel": Path("/proc/version").read_text(),
             "root": scratch.identity("/"),
         }
 
@@ -96,14 +100,14 @@ class Zygote:
             run_child(self, request, blobs, zygote_pid, (self.null, printed_w, result_w))
         os.close(printed_w)
         os.close(result_w)
-        pidfd = os.pidfd_open(pid)
+        pidfd = open_pidfd(pid)
         calls = len(request["tools"])
         bounds = {printed_r: self.limits["output_bytes"], result_r: self.config["result_bytes"] * calls}
         deadlines = (request["deadline_s"], request["deadline_s"] * calls)
-        watch = Watch(pidfd, bounds, deadlines, self.sock.fileno(), self._overfull)
+        watch = Watch(pid, pidfd, bounds, deadlines, self.sock.fileno(), self._overfull)
         ended_by = watch.until_end()
         _, code, usage = os.wait4(pid, 0)
-        for fd in (printed_r, result_r, pidfd):
+        for fd in (printed_r, result_r, *([pidfd] if pidfd >= 0 else [])):
             os.close(fd)
         reap_strays()
         header = {
@@ -133,13 +137,14 @@ class Watch:
 
     def __init__(
         self,
+        pid: int,
         pidfd: int,
         bounds: dict[int, int],
         deadlines: tuple[float, float],
         control: int,
         overfull: Callable[[], bool],
     ) -> None:
-        self.pidfd = pidfd
+        self.pid, self.pidfd = pid, pidfd
         self.bounds = bounds
         self.silence_s, in_all_s = deadlines
         self.last = time.monotonic() + in_all_s
@@ -151,7 +156,8 @@ class Watch:
     def until_end(self) -> str:
         """Return "" where the child ended by itself, else "deadline", "output", "disk" or "parent" (who has gone)."""
         poll = select.poll()
-        poll.register(self.pidfd, select.POLLIN)
+        if self.pidfd >= 0:
+            poll.register(self.pidfd, select.POLLIN)
         poll.register(self.control, select.POLLRDHUP)
         for fd in self.bounds:
             poll.register(fd, select.POLLIN)
@@ -171,12 +177,16 @@ class Watch:
                     return self._end("output")
             if self.control in events:
                 return self._end("parent")
-            if self.pidfd in events:
+            if self.pidfd in events or (self.pidfd < 0 and self._has_ended()):
                 return self._last_words()
             if now > weigh_at:
                 if self.overfull():
                     return self._end("disk")
                 weigh_at = time.monotonic() + POLL_MS / 1000
+
+    def _has_ended(self) -> bool:
+        """Whether the child is a zombie by now; its closing pipes wake the poll."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _last_words(self) -> str:
         for fd in self.bounds:
@@ -186,7 +196,10 @@ class Watch:
         return ""
 
     def _end(self, why: str) -> str:
-        signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        if self.pidfd >= 0:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        else:
+            os.kill(self.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
         for fd in self.bounds:
             while len(self.heads[fd]) <= self.bounds[fd] and self._read(fd):
                 pass
@@ -201,6 +214,14 @@ class Watch:
             return False
         self.heads[fd] += part
         return bool(part)
+
+
+def open_pidfd(pid: int) -> int:
+    """A descriptor of the process; -1 on a kernel without them (gVisor)."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return -1
 
 
 def choose_fork() -> Callable[[], int]:
@@ -261,7 +282,11 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     confine.prctl(confine.PR_SET_PDEATHSIG, 0)  # from here on the closing socket says it, and leaves time to tidy up
-    send_frame(sock, zygote.introduction())
+    introduction = zygote.introduction()
+    if config["level"] == "L4":
+        confine.take_away("/proc")  # gVisor shows every process to every user there
+        confine.close_devices()
+    send_frame(sock, introduction)
     zygote.serve()
     os.close(read_end)
     scratch.remove(zygote.scratch, zygote.scratch_id)

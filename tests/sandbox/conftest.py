@@ -9,13 +9,13 @@ from rayplay.records import ToolCall, ToolResult
 from rayplay.sandbox import Level, Limits, Sandbox, isolation_report
 
 HERE = str(Path(__file__).parent)
-LEVELS = [Level.L1, Level.L2, Level.L3]
+LEVELS = [Level.L1, Level.L2, Level.L3, Level.L4]
 
 
 @pytest.fixture(scope="session", params=LEVELS, ids=str)
 def level(request: pytest.FixtureRequest) -> Level:
     """Every level; those that do not hold here skip with the reason."""
-    report = isolation_report()
+    report = isolation_report(max(Level.L3, request.param))
     if request.param > report.level:
         pytest.skip(f"{request.param} does not hold here: {report.why_not_higher}")
     return request.param

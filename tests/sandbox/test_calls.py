@@ -135,6 +135,7 @@ def test_modules_that_cannot_be_loaded_are_named():
         Sandbox(("no_such_tools",), level=Level.L1)
 
 
-def test_gvisor_is_refused_with_the_reason():
+def test_gvisor_is_refused_with_the_reason(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(SandboxError, match="runsc"):
         Sandbox(("sample_tools",), level=Level.L4, search_paths=(HERE,))
