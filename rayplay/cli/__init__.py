@@ -24,6 +24,7 @@ COMMANDS: dict[str, Lazy] = {
     "score": Lazy("stages", "Score sealed trajectories with other rewards; nothing is sampled."),
     "pairs": Lazy("stages", "Pair sealed trajectories and explain the pairs."),
     "tools": Lazy("tools", "Look at tools, try them, add new ones."),
+    "doctor": Lazy("doctor", "What this machine has, and what is missing."),
     "sandbox": Lazy("sandbox", "What isolation tools run in, as proven on this machine."),
     "evaluate": Lazy("evaluate", "Measure models on tasks of your own and on BFCL, with intervals."),
     "bfcl": Lazy("bfcl", "Run the official `bfcl` by hand."),

