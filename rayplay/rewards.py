@@ -97,12 +97,18 @@ def brevity(trajectory: Trajectory) -> float:
 
 
 def success(trajectory: Trajectory) -> float:
-    """1.0 where the answer, the end state and (unless the task says otherwise) exactly the expected calls are right."""
+    """1.0 where the answer, the end state and (unless the task says otherwise) exactly the expected calls are right.
+
+    A task that expects calls and no answer is also done where the turn limit ends the episode behind them.
+    """
     expected = trajectory.task.expected
-    if trajectory.stop_reason is not StopReason.ANSWERED:
+    answered = trajectory.stop_reason is StopReason.ANSWERED
+    calls_alone = bool(expected.calls) and expected.check_calls and not expected.answer
+    if not answered and not (calls_alone and trajectory.stop_reason is StopReason.TURN_LIMIT):
         return 0.0
     calls_right = not expected.check_calls or match_calls(expected, calls_of(trajectory), trajectory.task.tools).exact
-    return float(calls_right and answer_matches(trajectory) == 1.0 and end_state_matches(trajectory) == 1.0)
+    answer_right = not answered or answer_matches(trajectory) == 1.0
+    return float(calls_right and answer_right and end_state_matches(trajectory) == 1.0)
 
 
 def toolrl(trajectory: Trajectory) -> float:

@@ -113,3 +113,12 @@ def test_pass_rates_are_means_over_tasks_of_the_samples_that_count():
     assert len(task) == 1 and set(rates) == {"pass@1", "pass@2"}
     assert rates["pass@1"]["mean"] == pytest.approx(2 / 3) and rates["pass@1"]["n"] == 1
     assert rates["pass@2"]["mean"] == 1.0 and pass_rates([]) == {}
+
+
+def test_a_task_of_calls_alone_is_done_where_the_turn_limit_ends_it():
+    calls = Expected(calls=ONE_CALL.calls)
+    ended = {"stop": StopReason.TURN_LIMIT}
+    assert REWARDS["success"](episode(calls, calling("add", a=1), **ended)) == 1.0
+    assert REWARDS["success"](episode(calls, calling("add", a=2), **ended)) == 0.0
+    assert REWARDS["success"](episode(ONE_CALL, calling("add", a=1), **ended)) == 0.0  # an answer is expected
+    assert REWARDS["success"](episode(calls, calling("add", a=1), stop=StopReason.TOKEN_LIMIT)) == 0.0
