@@ -123,7 +123,7 @@ def _table_of(stages: list[Json]) -> Table:
         table.add_row(metric.replace("_", " "), *row, str(last["n"]) if last else "-")
     for stage in () if across else stages:
         row = [shown[metric, stage["name"]] for metric in metrics]
-        table.add_row(stage["name"].removeprefix(f"{round_name(1)}-"), *row, str(stage["n"]))
+        table.add_row(_short(stage["name"]), *row, str(stage["n"]))
     return table
 
 
@@ -153,7 +153,7 @@ def plot_stages(stages: list[Json]) -> str:
     mpl.rcParams["svg.fonttype"] = "none"
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    names = [stage["name"] for stage in stages]
+    names = [_short(stage["name"]) for stage in stages]
     for offset, metric in enumerate(SHOWN[:6]):
         cells = [stage["metrics"].get(metric) for stage in stages]
         at = [i + (offset - 2.5) * 0.07 for i, cell in enumerate(cells) if cell]
@@ -172,7 +172,7 @@ def plot_stages(stages: list[Json]) -> str:
 
 def make_page(name: str, report: Json, transcripts: list[tuple[Trajectory, Trajectory]]) -> str:
     """The page: table, plot, pairs, time, and transcripts before and after. It loads nothing from elsewhere."""
-    head = "".join(f"<th>{html.escape(stage['name'])}</th>" for stage in report["stages"])
+    head = "".join(f"<th>{html.escape(_short(stage['name']))}</th>" for stage in report["stages"])
     rows = "".join(
         f"<tr><td>{metric.replace('_', ' ')}</td>"
         + "".join(f"<td>{_cell(stage['metrics'].get(metric))}</td>" for stage in report["stages"])
@@ -207,6 +207,11 @@ STYLE = (
     ".two{display:grid;grid-template-columns:1fr 1fr;gap:1em}.ok{color:#0a7d33}.bad{color:#b00020}svg{max-width:100%}"
     "h3{font-size:1em;margin-bottom:.3em}"
 )
+
+
+def _short(stage: str) -> str:
+    """A compared method by its own name."""
+    return stage.removeprefix(f"{round_name(1)}-")
 
 
 def _bfcl_metrics(stage: Stage) -> Json:
