@@ -40,10 +40,13 @@ from rayplay.run import Run, judge_of
 from rayplay.store import RunFolder, read_lines
 
 
-def measure_bfcl(subjects: list[Subject], folder: Path, settings: BfclSettings, say: Say) -> Json:
+def measure_bfcl(
+    subjects: list[Subject], folder: Path, settings: BfclSettings, say: Say, system_prompt: str | None = None
+) -> Json:
     """{"bfcl": {category: {label: accuracy, interval, n}}, "bfcl_changes", "data"}.
 
     Policies on one base model are served by one engine; another base gets an engine of its own, one after the other.
+    `system_prompt` is the recipe's, for conversations that bring none.
     """
     facts = read_facts(folder / "bfcl")
     categories = resolve_categories(settings.categories, facts)
@@ -55,7 +58,7 @@ def measure_bfcl(subjects: list[Subject], folder: Path, settings: BfclSettings, 
     with open_cluster():
         for group in _by_model(subjects):
             say.line("vLLM's server starts (about a minute on CPU)")
-            with serve_model(_server(group, folder, settings)) as endpoint:
+            with serve_model(_server(group, folder, settings, system_prompt)) as endpoint:
                 for kept, into in zip(folders, repeats, strict=True):
                     into += _ask(group, kept, chosen, endpoint, settings, say)
     for kept, verdicts in zip(folders, repeats, strict=True):
@@ -173,7 +176,7 @@ def _ask(
         )
 
 
-def _server(group: list[Subject], folder: Path, settings: BfclSettings) -> ServerSettings:
+def _server(group: list[Subject], folder: Path, settings: BfclSettings, system_prompt: str | None) -> ServerSettings:
     plain = [subject.label for subject in group if not subject.adapter_dir]
     return ServerSettings(
         model_dir=group[0].model_dir,
@@ -182,6 +185,7 @@ def _server(group: list[Subject], folder: Path, settings: BfclSettings) -> Serve
         adapters=tuple((subject.label, subject.adapter_dir) for subject in group if subject.adapter_dir),
         max_new_tokens=settings.max_new_tokens,
         max_in_flight=settings.max_in_flight,
+        **({} if system_prompt is None else {"system_prompt": system_prompt}),
     )
 
 

@@ -67,6 +67,7 @@ class Dialect:
     parser: Parser | None = None
     template_kwargs: dict[str, Any] = field(default_factory=dict)  # for the template, as {"enable_thinking": False}
     stop_token_ids: tuple[int, ...] = ()  # what ends a message beside the tokenizer's end-of-sequence token
+    system_prompt: str = SYSTEM_PROMPT  # where a conversation brings none; "": none at all
 
     @property
     def ends(self) -> frozenset[int]:
@@ -75,11 +76,11 @@ class Dialect:
 
     def render(self, messages: Iterable[Message], tools: Iterable[ToolSpec]) -> list[int]:
         """Prompt ids (T,), generation prompt included. A system message is added where there is none."""
-        return self._template(with_system(messages), tools, add_generation_prompt=True)
+        return self._template(with_system(messages, self.system_prompt), tools, add_generation_prompt=True)
 
     def render_whole(self, messages: Iterable[Message], tools: Iterable[ToolSpec]) -> list[int]:
         """Ids (T,) of a finished conversation."""
-        return self._template(with_system(messages), tools, add_generation_prompt=False)
+        return self._template(with_system(messages, self.system_prompt), tools, add_generation_prompt=False)
 
     def supervise(self, messages: Iterable[Message], tools: Iterable[ToolSpec]) -> tuple[list[int], list[int]]:
         """A demonstration as (token ids (T,), mask (T,)): 1 on what the assistant writes, its end-of-turn included.
@@ -90,7 +91,7 @@ class Dialect:
             ModelError: The template renders an earlier message differently once later ones follow, refuses the
                 conversation, or has no room for a message of several calls.
         """
-        messages, tools = with_system(messages), tuple(tools)
+        messages, tools = with_system(messages, self.system_prompt), tuple(tools)
         if not self.family.parallel and any(len(m.tool_calls) > 1 for m in messages):
             raise ModelError("a message of several calls, but this model's chat template renders one call a message")
         whole = self._template(messages, tools, add_generation_prompt=False)
@@ -182,12 +183,12 @@ class Dialect:
         return next((i + 1 for i in range(end - 1, start - 1, -1) if ids[i] in self.ends), end)
 
 
-def with_system(messages: Iterable[Message]) -> list[Message]:
-    """The messages, with rayplay's system prompt where they have none."""
+def with_system(messages: Iterable[Message], prompt: str = SYSTEM_PROMPT) -> list[Message]:
+    """The messages, with a system prompt where they have none and there is one."""
     messages = list(messages)
-    if messages and messages[0].role == "system":
+    if not prompt or (messages and messages[0].role == "system"):
         return messages
-    return [Message(role="system", content=SYSTEM_PROMPT), *messages]
+    return [Message(role="system", content=prompt), *messages]
 
 
 def as_chat(message: Message, call_id_length: int = 0) -> dict[str, Any]:

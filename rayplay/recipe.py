@@ -36,6 +36,9 @@ class Model(Section):
     torch_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device_map: Literal["auto", "cpu", "cuda"] = "auto"
     dialect: str = Field("auto", description="a row of rayplay.dialects, a vLLM tool parser's name, or 'auto'")
+    system_prompt: str | None = Field(
+        None, description='where a conversation has none; null: a short one of ours, "": none at all'
+    )
     chat_template_kwargs: Json = Field(
         default_factory=dict, description='for the chat template, for example {"enable_thinking": false}'
     )

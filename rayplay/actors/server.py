@@ -46,6 +46,7 @@ class ServerSettings:
     max_in_flight: int = 32
     kv_cache_gib: int = 2
     start_deadline_s: float = 300.0
+    system_prompt: str = SYSTEM_PROMPT  # where a conversation brings none
 
 
 class ModelServer:
@@ -56,7 +57,7 @@ class ModelServer:
         self._port = _free_port()
         self._settings = settings
         template = Path(settings.log_path).with_suffix(".jinja")
-        template.write_text(chat_template(settings.model_dir), encoding="utf-8")
+        template.write_text(chat_template(settings.model_dir, settings.system_prompt), encoding="utf-8")
         with Path(settings.log_path).open("ab") as log:
             # The guard ends the server and its engine when our end of its stdin closes, however we end.
             self._process = subprocess.Popen(
@@ -158,12 +159,14 @@ def server_env(settings: ServerSettings) -> dict[str, str]:
     return {**environment, "VLLM_ENABLE_V1_MULTIPROCESSING": "1", "HF_HUB_OFFLINE": "1"}
 
 
-def chat_template(model_dir: str) -> str:
+def chat_template(model_dir: str, system_prompt: str = SYSTEM_PROMPT) -> str:
     """The model's own template, with the system message that rayplay trains with where a conversation has none."""
     own = AutoTokenizer.from_pretrained(model_dir).chat_template
     if not own:
         raise ModelError(f"{model_dir}: the tokenizer has no chat template; use an instruct model")
-    system = json.dumps({"role": "system", "content": SYSTEM_PROMPT})
+    if not system_prompt:
+        return own
+    system = json.dumps({"role": "system", "content": system_prompt})
     return f"{{%- if messages[0].role != 'system' %}}{{%- set messages = [{system}] + messages %}}{{%- endif %}}{own}"
 
 

@@ -33,8 +33,8 @@ def evaluate_models(
     result: Json = {"subjects": [subject.label for subject in subjects], "folder": str(folder)}
     folder.mkdir(parents=True, exist_ok=True)
     trajectories = {}
+    recipe = _recipe(config, run, subjects[0])
     if config or tasks or run:
-        recipe = _recipe(config, run, subjects[0])
         own, trajectories = measure_own(
             subjects,
             recipe,
@@ -50,7 +50,7 @@ def evaluate_models(
         show_changes({"all tasks": own["own_changes"]} if "own_changes" in own else {}, say)
     if settings.categories:
         pair = subjects if compare else first_and_last(subjects)
-        result |= measure_bfcl(pair, folder, settings, say)
+        result |= measure_bfcl(pair, folder, settings, say, recipe.model.system_prompt)
         if run:
             warn_of_seen_questions(Path(run), folder, result, settings, say)
         show_bfcl(result["bfcl"], say)

@@ -1,5 +1,6 @@
 """Model folder -> Dialect: its tokenizer with a response template, or with a vLLM tool parser by name."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ def load_dialect(model_dir: str | Path, model: Model | None = None) -> Dialect:
     if not tokenizer.chat_template:
         raise ModelError(f"{model_dir}: the tokenizer has no chat template; use an instruct model")
     dialect = make_dialect(tokenizer, model.dialect, _stop_token_ids(model_dir), model.chat_template_kwargs)
+    if model.system_prompt is not None:
+        dialect = replace(dialect, system_prompt=model.system_prompt)
     probe(dialect)
     return dialect
 

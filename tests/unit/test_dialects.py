@@ -1,8 +1,9 @@
 import json
+from dataclasses import replace
 
 import pytest
 
-from rayplay.dialects import FAMILIES, Dialect, family_of, probe
+from rayplay.dialects import FAMILIES, Dialect, family_of, probe, with_system
 from rayplay.errors import ModelError
 from rayplay.records import Message, Status, ToolCall, ToolSpec
 from tests.chatml import micro_tokenizer
@@ -99,3 +100,12 @@ def test_gigantic_and_deep_completions_are_classified(dialect, text):
 )
 def test_the_family_is_read_off_the_template(template, family):
     assert family_of(template) == family
+
+
+def test_a_system_prompt_stands_where_the_conversation_has_none(dialect):
+    own = replace(dialect, system_prompt="Use tools.")
+    shown = own.tokenizer.decode(own.render([ASK], [SPEC]))
+    assert "Use tools." in shown and "helpful assistant" not in shown
+    brought = own.tokenizer.decode(own.render([Message(role="system", content="Mine."), ASK], [SPEC]))
+    assert "Mine." in brought and "Use tools." not in brought
+    assert with_system([ASK], "") == [ASK]
