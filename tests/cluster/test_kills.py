@@ -20,7 +20,7 @@ from rayplay.records import Row, Trajectory
 from rayplay.store import FAULT, Stage, read_lines
 from tests.chatml import save_chat_model
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
 
 
@@ -62,7 +62,7 @@ def start(workspace: Path, name: str, recipe: str = "recipe.json", **env: str) -
     )
 
 
-def finish(process: subprocess.Popen, seconds: float = 150) -> tuple[int, str]:
+def finish(process: subprocess.Popen, seconds: float = 240) -> tuple[int, str]:
     try:
         output, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -117,7 +117,7 @@ def test_the_same_log_teaches_by_other_objectives(workspace, unbroken, method):
 
 
 def test_the_same_command_again_says_that_it_is_complete(workspace, unbroken):
-    code, output = finish(start(workspace, "unbroken"), 60)
+    code, output = finish(start(workspace, "unbroken"))
     assert code == 0 and "complete" in output
 
 
@@ -140,7 +140,7 @@ def test_ctrl_c_and_a_kill_end_everything_and_the_run_goes_on_where_it_was(works
     while not plan.is_file() and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    code, output = finish(process, 10)
+    code, output = finish(process, 60)  # seconds on a quiet machine; other tests run beside this one
     assert code == 130 and "goes on" in output
     code, output = finish(start(workspace, "stopped", **{FAULT: "round-001:shard_1_without_hash"}))
     assert code == -signal.SIGKILL, output[-2000:]  # the fault really fired

@@ -30,7 +30,7 @@ from tests import inprocess
 from tests.chatml import save_chat_model
 
 FORK = multiprocessing.get_context("fork")
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 ROUNDS = ("round-001", "round-002")
 ROOT = Path(__file__).parents[2]
 
@@ -85,7 +85,7 @@ def attempt(recipe: Recipe, workspace: Path, folder: Path, fault: str = "", reco
 
     process = FORK.Process(target=work)
     process.start()
-    process.join(60)
+    process.join(120)
     if process.exitcode is None:
         process.kill()
     return process.exitcode
@@ -248,7 +248,7 @@ def test_a_full_disk_stops_the_run_cleanly_and_it_goes_on_with_more_room(workspa
         mount -o remount,size={size * 4}k {disk}
         {play}; echo "second: $?"; cp -r {disk}/run {workspace}/filled"""
     done = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, timeout=120, cwd=ROOT, check=False
+        ["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, timeout=300, cwd=ROOT, check=False
     )
     if done.returncode == 77:
         pytest.skip(f"no tmpfs here: {done.stderr.strip()}")
