@@ -34,7 +34,9 @@ class Model(Section):
     revision: str | None = None
     trust_remote_code: bool = False
     torch_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    device_map: Literal["auto", "cpu", "cuda"] = "auto"
+    device_map: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="a check: gpus_per_worker decides; 'cpu' and 'cuda' insist that it agrees"
+    )
     dialect: str = Field("auto", description="a row of rayplay.dialects, a vLLM tool parser's name, or 'auto'")
     system_prompt: str | None = Field(
         None, description='where a conversation has none; null: a short one of ours, "": none at all'
@@ -350,6 +352,14 @@ class Recipe(Section):
     evaluation: Evaluation = Evaluation()
     sandbox: SandboxSettings = SandboxSettings()
     resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _placed_as_asked(self) -> "Recipe":
+        wanted = self.model.device_map
+        for name, gpus in (("rollout", self.rollout.gpus_per_worker), ("training", self.training.gpus_per_worker)):
+            if wanted != "auto" and (wanted == "cuda") != (gpus > 0):
+                raise ValueError(f"model.device_map is {wanted!r}, but {name}.gpus_per_worker is {gpus:g}")
+        return self
 
     def hash(self) -> str:
         """Digest of everything that results depend on; where it runs and what it says about itself do not count."""

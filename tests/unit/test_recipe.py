@@ -36,6 +36,7 @@ def test_every_shipped_recipe_loads_says_what_it_needs_and_survives_a_round_trip
         ({**MODEL, "training": {"learning_rate": "fast"}}, 'training.learning_rate is "fast"'),
         ({**MODEL, "rollout": {"num_workers": 0}}, "rollout.num_workers is 0"),
         ({**MODEL, "tools": [{"mcp": {}}]}, "command or url"),
+        ({"model": {"name": "m", "device_map": "cuda"}}, "device_map is 'cuda', but rollout.gpus_per_worker is 0"),
         ({}, "'model' is missing"),
     ],
 )
