@@ -1,6 +1,7 @@
 """`rayplay ...`: a thin command line. Each command group is a file, imported only when it is called."""
 
 import importlib
+import signal
 import sys
 from typing import Any, NamedTuple
 
@@ -72,7 +73,9 @@ def root() -> None:
 
 
 def main() -> None:
-    """Entry point: user errors become one line on stderr and exit code 2."""
+    """Entry point: user errors become one line on stderr and exit code 2; SIGINT and SIGTERM end a command alike."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts background jobs with it ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         app()
     except RayplayError as error:

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import signal
 import time
 from pathlib import Path
 from typing import Annotated
@@ -56,7 +55,6 @@ def evaluate(
     if samples > 1 and temperature == 0:
         raise EvaluationError(f"--samples {samples} of greedy answers are the same answers; add --temperature 0.7")
     say = Say()
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         if gold or empty:
             result, folder = _baseline(categories, empty=empty, limit=limit, seed=seed, output_dir=output_dir, say=say)
@@ -73,10 +71,6 @@ def evaluate(
     say.line(f"kept in {folder}")
     if as_json:
         print(json.dumps(result))
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _baseline(

@@ -1,7 +1,6 @@
 """`rayplay train CONFIG`."""
 
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -45,13 +44,8 @@ def command(
         return
     if resume and not folder.manifest_path.is_file():
         raise RunFolderError(f"{folder.path}: nothing to resume, there is no manifest.json; leave --resume away")
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         train(recipe, folder, Say())
     except KeyboardInterrupt:
         print(f"rayplay: stopped; the same command goes on where this one was ({folder.path})", file=sys.stderr)
         raise typer.Exit(130) from None
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt

@@ -57,8 +57,14 @@ def workspace(tmp_path_factory) -> Path:
 def start(workspace: Path, name: str, recipe: str = "recipe.json", **env: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "rayplay.cli", "train", recipe, "--output-dir", name]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **env}
+    # as a shell starts a background job: with Ctrl-C ignored
     return subprocess.Popen(
-        command, cwd=workspace, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command],
+        cwd=workspace,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
