@@ -57,7 +57,7 @@ class LazyGroup(TyperGroup):
             module = importlib.import_module(f"rayplay.cli.{lazy.module}")
             found = getattr(module, f"{cmd_name.replace('-', '_')}_app")
         else:
-            found = typer.Typer(help=lazy.line)
+            found = typer.Typer(add_completion=False, help=lazy.line)
             found.callback(invoke_without_command=True)(lambda: None)
         command = typer.main.get_command(found)
         command.name = cmd_name

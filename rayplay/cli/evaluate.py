@@ -16,7 +16,7 @@ from rayplay.evaluation.tables import show_bfcl
 from rayplay.records import Json
 from rayplay.store import write_json
 
-evaluate_app = typer.Typer()
+evaluate_app = typer.Typer(add_completion=False)
 
 
 @evaluate_app.command(

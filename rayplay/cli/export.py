@@ -9,7 +9,7 @@ import typer
 from rayplay.store import RunFolder
 from rayplay.training.export import export_stage, push
 
-export_app = typer.Typer()
+export_app = typer.Typer(add_completion=False)
 
 
 @export_app.command(

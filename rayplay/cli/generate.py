@@ -16,7 +16,7 @@ from rayplay.records import Json, Status, ToolCall, ToolResult, digest
 from rayplay.sandbox import Sandbox
 from rayplay.toolbox import find_tool
 
-generate_data_app = typer.Typer()
+generate_data_app = typer.Typer(add_completion=False)
 
 
 @generate_data_app.command(

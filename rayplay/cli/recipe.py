@@ -7,7 +7,7 @@ import typer
 
 from rayplay.recipe import load_recipe, recipe_schema, save_recipe
 
-recipe_app = typer.Typer(no_args_is_help=True, help="Look at recipes.")
+recipe_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at recipes.")
 
 
 @recipe_app.command()

@@ -6,7 +6,9 @@ import typer
 
 from rayplay.sandbox import Level, isolation_report, require_level
 
-sandbox_app = typer.Typer(no_args_is_help=True, help="What isolation tools run in, as proven on this machine.")
+sandbox_app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="What isolation tools run in, as proven on this machine."
+)
 
 
 @sandbox_app.callback()

@@ -18,7 +18,7 @@ from rayplay.pairs import STRATEGIES
 from rayplay.recipe import Pairs, Recipe, load_recipe, parse_recipe
 from rayplay.store import RunFolder
 
-rollout_app, score_app, pairs_app = typer.Typer(), typer.Typer(), typer.Typer()
+rollout_app, score_app, pairs_app = (typer.Typer(add_completion=False) for _ in range(3))
 
 Run = Annotated[str, typer.Argument(help="Run folder, for example runs/quickstart.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON on stdout.")]

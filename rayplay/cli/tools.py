@@ -17,7 +17,7 @@ from rayplay.sandbox import Level, Limits, Sandbox, require_level
 from rayplay.tool_files import module_of, tool_modules_in, tools_in
 from rayplay.toolbox import find_tool
 
-tools_app = typer.Typer(no_args_is_help=True, help="Look at tools, try them, add new ones.")
+tools_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at tools, try them, add new ones.")
 
 Folder = Annotated[Path, typer.Option(help="Folder of the tool files.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

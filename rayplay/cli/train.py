@@ -15,7 +15,7 @@ from rayplay.opening import check
 from rayplay.recipe import load_recipe, save_recipe
 from rayplay.store import RunFolder
 
-train_app = typer.Typer()
+train_app = typer.Typer(add_completion=False)
 
 
 @train_app.command(
