@@ -8,16 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-import ray
-from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError
-
 from rayplay import __version__
 from rayplay.actors.cluster import Cluster, check_room, open_cluster
 from rayplay.actors.pool import PoolSettings, RolloutPool
 from rayplay.actors.rollout import Admission, EngineSettings
 from rayplay.actors.teacher import RemoteTeacher
-from rayplay.actors.tools import ToolActor
+from rayplay.actors.tools import ToolHandle, call_tool, start_actors
 from rayplay.bfcl_rounds import BfclRounds, check_bfcl
 from rayplay.console import Say
 from rayplay.data.prepare import Prepared, prepare
@@ -273,7 +269,7 @@ def differences(before: Json, after: Json, where: str = "") -> list[str]:
     return found
 
 
-def start_tool_actors(recipe: Recipe) -> list[ActorHandle]:
+def start_tool_actors(recipe: Recipe) -> list[ToolHandle]:
     """The tool actors, ready to answer."""
     sandbox = recipe.sandbox
     limits = Limits(
@@ -282,23 +278,15 @@ def start_tool_actors(recipe: Recipe) -> list[ActorHandle]:
         memory_mb=sandbox.memory_mb,
         output_bytes=sandbox.output_bytes,
     )
-    actors = [
-        ToolActor.options(
-            num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=256, scheduling_strategy="SPREAD"
-        ).remote(
-            tool_modules(recipe),
-            sandbox.require,
-            limits,
-            allow=sandbox.allow,
-            mcp_servers=mcp_servers(recipe),
-        )
-        for _ in range(recipe.rollout.num_tool_actors)
-    ]
-    try:
-        ray.get([actor.describe.remote() for actor in actors], timeout=recipe.resources.start_deadline_s)
-    except GetTimeoutError as error:
-        raise ResourceError("the tool actors did not start in time; raise resources.start_deadline_s") from error
-    return actors
+    return start_actors(
+        recipe.rollout.num_tool_actors,
+        recipe.resources.start_deadline_s,
+        tool_modules(recipe),
+        sandbox.require,
+        limits,
+        allow=sandbox.allow,
+        mcp_servers=mcp_servers(recipe),
+    )
 
 
 def pool_settings(recipe: Recipe, found: Json) -> tuple[PoolSettings, EngineSettings, EpisodeLimits]:
@@ -340,7 +328,7 @@ def pool_settings(recipe: Recipe, found: Json) -> tuple[PoolSettings, EngineSett
     return pool, engine, limits
 
 
-def load_or_make_tasks(recipe: Recipe, folder: RunFolder, specs: tuple[ToolSpec, ...], tools: ActorHandle) -> Prepared:
+def load_or_make_tasks(recipe: Recipe, folder: RunFolder, specs: tuple[ToolSpec, ...], tools: ToolHandle) -> Prepared:
     """The tasks as they were first used, or made now: what a resumed run learns from never changes.
 
     Raises:
@@ -362,10 +350,10 @@ def load_or_make_tasks(recipe: Recipe, folder: RunFolder, specs: tuple[ToolSpec,
     return Prepared(**{name: read_lines(path, kinds[name]) for name, path in paths.items()})
 
 
-def _make_tasks(recipe: Recipe, specs: tuple[ToolSpec, ...], tools: ActorHandle) -> Prepared:
+def _make_tasks(recipe: Recipe, specs: tuple[ToolSpec, ...], tools: ToolHandle) -> Prepared:
     def execute(name: str, arguments: Json, state: str | None = None) -> ToolResult:
         call = ToolCall(call_id=digest([name, arguments]), name=name, arguments=arguments)
-        result = ray.get(tools.call.remote(call, state), timeout=60)
+        result = call_tool(tools, call, state)
         if result.status is Status.UNAVAILABLE:
             raise ResourceError(f"tool {name!r} was unavailable while labels were made; run the same command again")
         return result

@@ -13,9 +13,13 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import ray
+from ray.actor import ActorHandle
+from ray.exceptions import GetTimeoutError
 
+from rayplay.errors import ResourceError
 from rayplay.mcp_tools import McpToolbox
 from rayplay.records import Json, Status, ToolCall, ToolResult, ToolSpec
 from rayplay.sandbox import IsolationReport, Level, Limits, Sandbox, neutralise, require_level, shorten
@@ -195,3 +199,25 @@ def failed(call: ToolCall, status: Status, text: str) -> ToolResult:
 
 
 ToolActor = ray.remote(ToolWorker)
+ToolHandle = ActorHandle  # of a ToolActor
+
+
+def start_actors(count: int, start_deadline_s: float, *args: Any, **kwargs: Any) -> list[ToolHandle]:
+    """Actors that are ready to answer; the other arguments are those of `ToolWorker`.
+
+    Raises:
+        ResourceError: They were not up in time.
+    """
+    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 0, "max_concurrency": 256}
+    spread = ToolActor.options(**options, scheduling_strategy="SPREAD")
+    actors = [spread.remote(*args, **kwargs) for _ in range(count)]
+    try:
+        ray.get([actor.describe.remote() for actor in actors], timeout=start_deadline_s)
+    except GetTimeoutError as error:
+        raise ResourceError("the tool actors did not start in time; raise resources.start_deadline_s") from error
+    return actors
+
+
+def call_tool(actor: ToolHandle, call: ToolCall, state: str | None = None, timeout_s: float = 60.0) -> ToolResult:
+    """One call by a tool actor, waited for."""
+    return ray.get(actor.call.remote(call, state), timeout=timeout_s)
