@@ -2,6 +2,10 @@
 
 An allow-list: what is not named answers ENOSYS, as on a kernel that does not have it, so libraries fall back instead of
 dying. Calls of another ABI (32 bit, x32) end the process. Some calls are allowed for certain arguments only.
+
+The list is what a trace shows that tools need, and the file, time and signal calls behind the functions of Python's
+`os`, `time` and `signal` that a program may use. The trace: `strace -ff` of `tests/sandbox/test_calls.py` and
+`test_stateful_episodes.py`, 228 confined processes; of good calls only clone3 met ENOSYS, and libc falls back to clone.
 """
 
 import errno
