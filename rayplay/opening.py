@@ -24,9 +24,8 @@ from rayplay.mcp_tools import McpToolbox
 from rayplay.models.device import choose_dtype, usable_cores
 from rayplay.models.resolve import resolve_model
 from rayplay.models.tokenizers import load_dialect
-from rayplay.pairs import STRATEGIES
 from rayplay.recipe import McpTools, Recipe, ToolFunction
-from rayplay.records import Demonstration, Json, Status, Task, ToolCall, ToolResult, ToolSpec, digest
+from rayplay.records import Demonstration, Json, Message, Status, Task, ToolCall, ToolResult, ToolSpec, digest
 from rayplay.rewards import find_rewards
 from rayplay.run import Run, judge_of
 from rayplay.sandbox import Limits, Sandbox, require_level
@@ -52,8 +51,6 @@ def check(recipe: Recipe) -> Checked:
         RayplayError: The first thing that would stop the run, named.
     """
     find_rewards(recipe.rewards, judge_of(recipe, Path()))
-    if recipe.pairs.strategy not in STRATEGIES:
-        raise RecipeError(f"pairs.strategy is {recipe.pairs.strategy!r}; known: {', '.join(STRATEGIES)}")
     if recipe.evaluation.bfcl:
         check_bfcl(recipe.evaluation.bfcl)
     if recipe.data.preferences and recipe.training.method != "dpo":
@@ -69,6 +66,11 @@ def check(recipe: Recipe) -> Checked:
     specs = load_tools(recipe)
     model_dir = resolve_model(recipe.model.name, recipe.model.revision)
     dialect = load_dialect(model_dir, recipe.model)
+    shortest = min(len(dialect.render([Message(role="user", content="?")], [spec])) for spec in specs)
+    if shortest >= recipe.model.max_length:
+        raise RecipeError(
+            f"model.max_length is {recipe.model.max_length}, but one tool's prompt takes {shortest} tokens; raise it"
+        )
     if recipe.rollout.constrained:
         from rayplay.models.vllm_parser import call_grammar  # vLLM takes seconds to import
 

@@ -1,0 +1,41 @@
+"""What is refused before Ray starts and before anything is written, each with the next step."""
+
+import json
+
+import pytest
+
+from rayplay.errors import RecipeError
+from rayplay.opening import check
+from rayplay.recipe import parse_recipe
+from tests.chatml import save_chat_model
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("opening")
+    save_chat_model(folder / "model")
+    return {
+        "model": {"name": str(folder / "model"), "max_length": 4096},
+        "tools": ["tools.calculator", "tools.weather"],
+        "sandbox": {"require": "L0"},
+    }
+
+
+def refused(content: dict, **changes: dict) -> str:
+    with pytest.raises(RecipeError) as caught:
+        check(parse_recipe(json.dumps({**content, **changes}), "r.json"))
+    return str(caught.value)
+
+
+def test_a_recipe_that_fits_gives_tools_and_dialect(content):
+    found = check(parse_recipe(json.dumps(content), "r.json"))
+    assert [spec.name for spec in found.specs] == ["calculator", "weather"]
+    assert found.facts["isolation"]["level"]
+
+
+def test_what_does_not_fit_is_named_with_the_next_step(content):
+    model = content["model"] | {"max_length": 40}
+    assert "model.max_length is 40, but one tool's prompt takes" in refused(content, model=model)
+    assert "tools is empty" in refused(content, tools=[])
+    assert "use 'dpo'" in refused(content, data={"preferences": True}, training={"method": "sft"})
+    assert "999" in refused(content, rewards={"m:999": 1.0})
