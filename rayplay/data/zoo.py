@@ -20,6 +20,7 @@ SOURCE = "zoo"
 LICENCE = "MIT"
 GROUP = 4  # requests over the same tools
 KINDS = {"call": 0.66, "parallel": 0.08, "irrelevant": 0.2, "missing": 0.06}
+SAID_SHARE = 0.45  # of the optional parameters: the rest must be left out
 NUM_TOOLS = {1: 0.5, 2: 0.2, 3: 0.18, 4: 0.12}
 
 Said = list[tuple[Parameter, Value]]
@@ -137,7 +138,7 @@ def _say(function: Function, rng: random.Random, only: set[str] | bool = False) 
     """Values for all required parameters and some optional ones (or for those in `only`)."""
     said = []
     for parameter in function.parameters:
-        wanted = parameter.name in only if isinstance(only, set) else rng.random() < 0.65
+        wanted = parameter.name in only if isinstance(only, set) else rng.random() < SAID_SHARE
         if function.required(parameter) or wanted:
             said.append((parameter, parameter.value(rng)))
     return said
@@ -163,9 +164,10 @@ def _sentence(function: Function, said: Said, rng: random.Random, plain: bool = 
     if together and together not in parts:
         parts.append(together)
     rest = " ".join(parts)
-    if what and not direct and rng.random() < 0.35:
-        opening = rng.choice(("I need", "Show me", "Give me", "Tell me", "I'd like to know"))
-        return _end(f"{opening} {what} {rest}", ".") + _aside(apart, rng)
+    if what and not direct and rng.random() < 0.45:
+        opening, ending = rng.choice(_QUESTIONS) if not plain and what.startswith("the ") else ("I need", ".")
+        verb = "are" if what.split(" of ")[0].split(" for ")[0].endswith(("ts", "es", "rs", "ns")) else "is"
+        return _end(f"{opening.format(verb)} {what} {rest}", ending) + _aside(apart, rng)
     opening, ending = ("", ".") if plain else rng.choice(_OPENINGS)
     start = f"{opening} {does}" if opening else does[0].upper() + does[1:]
     return _end(f"{start} {rest}", ending) + _aside(apart, rng)
@@ -174,6 +176,12 @@ def _sentence(function: Function, said: Said, rng: random.Random, plain: bool = 
 _OPENINGS = (
     ("", "."), ("", "."), ("", "."), ("Please", "."), ("Can you", "?"), ("Could you", "?"), ("I need to", "."),
     ("I want to", "."), ("I'd like to", "."), ("Would you", "?"), ("Help me", "."), ("Can you please", "?"),
+)  # fmt: skip
+
+
+_QUESTIONS = (
+    ("What {}", "?"), ("What {}", "?"), ("What {}", "?"), ("What {}", "?"), ("I need", "."),
+    ("Show me", "."), ("Give me", "."), ("Tell me", "."), ("I'd like to know", "."),
 )  # fmt: skip
 
 

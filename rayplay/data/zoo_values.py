@@ -69,7 +69,9 @@ def words() -> dict[str, list[str]]:
 
 def schema_of_kind(kind: str, rng: random.Random) -> Json:
     """The schema of a kind, in one of the ways that people declare it."""
-    name, _, rest = _parts(kind)
+    name, bounds, rest = _parts(kind)
+    if name == "num" and len(bounds) < 3 and bounds[1] - bounds[0] >= 10 and rng.random() < 0.35:
+        return {"type": "integer"}
     if name in ("num", "frac", "pct", "decpct"):
         schema: Json = {"type": "number"}
         return schema | {"format": "float"} if rng.random() < 0.12 else schema
@@ -98,7 +100,8 @@ def draw_value(kind: str, schema: Json, rng: random.Random) -> Value:
         return _NUMBERS[name](bounds, schema, rng)
     if name == "enum":
         value = rng.choice(rest.split(","))
-        said = value.title() if rng.random() < 0.15 and value.islower() else value
+        said = value.replace("_", " ")
+        said = said.title() if rng.random() < 0.15 and value.islower() else said
         return Value(value, {"v": said})
     if name == "list":
         chosen = [invent(v, rest, rng) for v in rng.sample(words()[rest], rng.randint(2, 3))]
@@ -152,6 +155,7 @@ def _parts(kind: str) -> tuple[str, list[float], str]:
 def _num(bounds: list[float], schema: Json, rng: random.Random) -> Value:
     low, high = bounds[:2]
     decimals = int(bounds[2]) if len(bounds) > 2 else (1 if rng.random() < 0.3 else 0)
+    decimals = 0 if schema["type"] == "integer" else decimals
     value = round(rng.uniform(low, high), decimals) if decimals else rng.randint(int(low), int(high))
     return Value(value, {"v": _spoken(value, rng), "u": rng.choice(words()["unit"])})
 
@@ -245,6 +249,12 @@ def _phone(rng: random.Random) -> Value:
     return Value(value, {"v": value})
 
 
+def _season(rng: random.Random) -> Value:
+    year = rng.randint(1970, 2024)
+    value = f"{year}-{year + 1}"
+    return Value(value, {"v": value})
+
+
 def _bool(rng: random.Random) -> Value:
     value = rng.random() < 0.65
     return Value(value, {"v": "yes" if value else "no"})
@@ -252,6 +262,7 @@ def _bool(rng: random.Random) -> Value:
 
 _TEXTS: dict[str, Callable[[random.Random], Value]] = {
     "date": _date, "time": _time, "id": _id, "email": _email, "phone": _phone, "bool": _bool,
+    "season": _season,
 }  # fmt: skip
 
 OBJECTS: dict[str, dict[str, str]] = {
