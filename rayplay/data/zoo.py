@@ -107,6 +107,8 @@ def _episode(
     for _ in range(rng.choice((1, 1, 2))):
         again = function if rng.random() < 0.6 else rng.choice(functions)
         values = _say(again, rng, again is function and {p.name for p, _ in said})
+        if (again.spec.name, _arguments(again, values)) in calls:
+            continue  # nobody asks for the same thing twice
         joint = rng.choice(("Also, ", "Then ", "And ", "After that, ", "In addition, "))
         sentences.append(joint + _lower(_sentence(again, values, rng, plain=True)))
         calls.append((again.spec.name, _arguments(again, values)))

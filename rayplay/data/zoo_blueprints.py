@@ -15,6 +15,7 @@ from rayplay.data.zoo_values import FOLDER, words
 from rayplay.records import digest
 
 _PARAMETER = re.compile(r"(\??)(\w+(?:\([^)]*\))?(?::[^|=]*?)?) ([\w/]+)(?:=([^|]*))?\|([^|]*)\|(.*)")
+MAY_BE_NEGATIVE = ("temperature", "angle", "slope", "altitude")
 HELD_OUT_ONE_IN = 6  # of the written blueprints: never among training schemas
 
 
@@ -105,7 +106,8 @@ def _measured(rng: random.Random, noun: str) -> Blueprint:
     for text in rng.sample(lists["measure"], rng.choice((1, 2, 2, 3, 3))):
         measure, unit = text.split(":")
         name = measure.replace(" ", "_")
-        slots.append(Slot(rng.choice(("num(1,500)", "int(1,300)")), (name, f"{noun.split()[-1]}_{name}"),
+        low = -60 if measure in MAY_BE_NEGATIVE else 1
+        slots.append(Slot(rng.choice((f"num({low},500)", f"int({low},300)")), (name, f"{noun.split()[-1]}_{name}"),
                           (f"{_article(measure)} {measure} of {{v}} {unit}",), f"{measure.capitalize()} in {unit}",
                           rng.random() < 0.2))  # fmt: skip
     counted = rng.choice(lists["counted"])
