@@ -54,8 +54,7 @@ class BookingCalendar:
             raise ToolError(f"{name} is booked already")
         if len(self._bookings) >= MAX_BOOKINGS:
             raise ToolError(f"there are {MAX_BOOKINGS} bookings already; cancel one first")
-        self._place(name, read_day(date), start, end)
-        return f"booked {name} on {date} {start}-{end}"
+        return f"booked {name} on {self._place(name, read_day(date), start, end)}"
 
     @tool(idempotent=False, deadline_s=2.0, memory_mb=256)
     def reschedule(self, title: str, date: str, start: int, end: int) -> str:
@@ -68,8 +67,7 @@ class BookingCalendar:
             end: hour
         """
         name = self._known(title)
-        self._place(name, read_day(date), start, end)
-        return f"moved {name} to {date} {start}-{end}"
+        return f"moved {name} to {self._place(name, read_day(date), start, end)}"
 
     @tool(idempotent=False, deadline_s=2.0, memory_mb=256)
     def cancel(self, title: str) -> str:
@@ -96,13 +94,15 @@ class BookingCalendar:
             raise ToolError(f"no booking {title[:80]!r}")
         return name
 
-    def _place(self, name: str, day: str, start: int, end: int) -> None:
+    def _place(self, name: str, day: str, start: int, end: int) -> str:
+        """Set a booking to a free time, which is returned as text."""
         if not 0 <= start < end <= 24:
             raise ToolError(f"{start}-{end} is no time of a day; hours go from 0 to 24 and start before they end")
         for other, b in self._bookings.items():
             if other != name and b["date"] == day and start < b["end"] and b["start"] < end:
                 raise ToolError(f"{other} is booked on {day} {b['start']}-{b['end']}")
         self._bookings[name] = {"date": day, "start": start, "end": end}
+        return f"{day} {start}-{end}"
 
 
 def read_day(date: str) -> str:
@@ -114,4 +114,4 @@ def read_day(date: str) -> str:
     try:
         return datetime.date.fromisoformat(date.strip()).isoformat()
     except ValueError:
-        raise ToolError(f"date {date[:40]!r} is not YYYY-MM-DD") from None
+        raise ToolError(f"no date {date[:40]!r}; write YYYY-MM-DD") from None

@@ -1,12 +1,15 @@
 """Value, source and target unit -> the converted value, by pint.
 
-Physical units only: pint knows no exchange rates. Temperatures convert as points on their scale, not as differences.
+Physical units only: pint knows no exchange rates. Temperatures convert as points on their scale, not as differences,
+and none lies below absolute zero.
 """
 
+import contextlib
+import math
 import re
 import tokenize
 
-from pint import DimensionalityError, UndefinedUnitError, Unit, UnitRegistry
+from pint import DimensionalityError, Unit, UnitRegistry
 from pint.errors import PintError
 
 from rayplay.toolbox import ToolError, tool
@@ -29,11 +32,16 @@ def convert_units(value: float, source: str, target: str) -> str:
         target: e.g. km
     """
     try:
-        converted = _registry.Quantity(value, read_unit(source)).to(read_unit(target)).magnitude
+        quantity = _registry.Quantity(value, read_unit(source))
+        converted = quantity.to(read_unit(target)).magnitude
+        if quantity.units in _SCALES and quantity.to("kelvin").magnitude < -1e-9:
+            raise ToolError(f"{value:g} {source} is below absolute zero")
     except DimensionalityError:
-        raise ToolError(f"{source} cannot be converted to {target}") from None
+        raise ToolError(f"{source} cannot be converted to {target}: they measure different things") from None
     except (ArithmeticError, ValueError) as error:
         raise ToolError(f"cannot convert {value} {source}: {error}") from None
+    if not math.isfinite(converted):
+        raise ToolError(f"{value:g} {source} is too large in {target}")
     return f"{converted:.10g}"
 
 
@@ -43,24 +51,26 @@ def read_unit(name: str) -> Unit:
     Raises:
         ToolError: Not a unit, or longer than `MAX_UNIT_CHARACTERS`.
     """
-    text = _OTHER_NAMES.get(name.strip().lower(), name.strip())
-    if len(text) > MAX_UNIT_CHARACTERS or "**" in text or not _UNIT.fullmatch(text):
-        raise ToolError(f"unknown unit {name[:MAX_UNIT_CHARACTERS]!r}")
-    try:
-        return _registry.Unit(text)
-    except UndefinedUnitError:
-        if text != text.lower():
-            return read_unit(text.lower())
-        raise ToolError(f"unknown unit {name!r}") from None
-    except (PintError, ValueError, TypeError, AttributeError, SyntaxError, tokenize.TokenError):
-        raise ToolError(f"unknown unit {name!r}") from None
+    plain = _DEGREES.sub("", " ".join(name.split()))
+    text = _POWER.sub("^", _OTHER_NAMES.get(plain.lower(), plain))
+    unknown = ToolError(f"unknown unit {name[:MAX_UNIT_CHARACTERS]!r}; write it like km, mile/hour or m^2")
+    if len(text) > MAX_UNIT_CHARACTERS or not _UNIT.fullmatch(text):
+        raise unknown
+    # "light year" is a name of its own, "newton meter" a product; and people write "Miles"
+    for spelling in (text.replace(" ", "_"), text, text.lower().replace(" ", "_"), text.lower()):
+        with contextlib.suppress(PintError, ValueError, TypeError, AttributeError, SyntaxError, tokenize.TokenError):
+            return _registry.Unit(spelling)
+    raise unknown
 
+
+_DEGREES = re.compile(r"^(?:degrees?|deg|°) ?(?=(?:c|f|celsius|fahrenheit|kelvin)$)", re.IGNORECASE)
+_POWER = re.compile(r"\*\*|(?<=[a-zA-Z])(?=[23]$)")  # m**2 and m2 for m^2
+_SCALES = {_registry.Unit(scale) for scale in ("degC", "degF", "kelvin", "degR")}
 
 _OTHER_NAMES = {
     "celsius": "degC",
+    "centigrade": "degC",
     "fahrenheit": "degF",
-    "°c": "degC",
-    "°f": "degF",
     "c": "degC",
     "f": "degF",
     "mph": "mile/hour",
@@ -68,4 +78,6 @@ _OTHER_NAMES = {
     "kmh": "kilometer/hour",
     "feet": "foot",
     "inches": "inch",
+    "fl oz": "fluid_ounce",
+    "au": "astronomical_unit",
 }

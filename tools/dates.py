@@ -1,6 +1,7 @@
 """Dates in, dates and distances out: calendar arithmetic and time zones.
 
-Dates are ISO 8601 (YYYY-MM-DD) in the Gregorian calendar, years 1 to 9999. Nothing here reads the clock.
+Dates are ISO 8601 (YYYY-MM-DD) in the Gregorian calendar, years 1 to 9999. Nothing here reads the clock. A time that
+a zone's clocks show twice, when they are put back, is the first of the two.
 """
 
 import calendar
@@ -71,9 +72,16 @@ def convert_time(time: str, source: str, target: str) -> str:
     """
     try:
         moment = datetime.datetime.strptime(time.strip().replace("T", " "), "%Y-%m-%d %H:%M")
-        return moment.replace(tzinfo=read_zone(source)).astimezone(read_zone(target)).strftime("%Y-%m-%d %H:%M")
-    except (ValueError, OverflowError):
-        raise ToolError(f"time {time[:40]!r} is not YYYY-MM-DD HH:MM") from None
+    except ValueError:
+        raise ToolError(f"no time {time[:40]!r}; write YYYY-MM-DD HH:MM") from None
+    there, here = read_zone(target), read_zone(source)
+    try:
+        utc = moment.replace(tzinfo=here).astimezone(datetime.UTC)
+        if utc.astimezone(here).replace(tzinfo=None) != moment:
+            raise ToolError(f"{time} does not exist in {source}: clocks are put forward over it")
+        return utc.astimezone(there).strftime("%Y-%m-%d %H:%M")
+    except OverflowError:
+        raise ToolError(f"{time} in {source} is outside the years 1 to 9999 in {target}") from None
 
 
 def read_date(text: str) -> datetime.date:
@@ -85,7 +93,7 @@ def read_date(text: str) -> datetime.date:
     try:
         return datetime.date.fromisoformat(text.strip())
     except ValueError:
-        raise ToolError(f"date {text[:40]!r} is not YYYY-MM-DD") from None
+        raise ToolError(f"no date {text[:40]!r}; write YYYY-MM-DD") from None
 
 
 def read_zone(name: str) -> datetime.tzinfo:
@@ -94,10 +102,11 @@ def read_zone(name: str) -> datetime.tzinfo:
     Raises:
         ToolError: There is none of that name.
     """
-    if name.strip().upper() in ("UTC", "GMT", "Z"):
+    zone = "_".join(name.split())
+    if zone.upper() in ("UTC", "GMT", "Z"):
         return datetime.UTC
     try:
-        return _ZONES.get(name.strip()) or ZoneInfo(name.strip())
+        return _ZONES.get(zone) or ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ToolError(f"unknown time zone {name[:60]!r}; write it as Europe/Paris") from None
 

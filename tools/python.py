@@ -6,6 +6,8 @@ scratch, bounded time, memory and output). Each call starts with empty variables
 
 import ast
 import traceback
+from types import CodeType
+from typing import Any
 
 from rayplay.toolbox import ToolError, tool
 
@@ -24,17 +26,28 @@ def python(code: str) -> str:
     except (SyntaxError, ValueError, RecursionError) as error:
         raise ToolError(f"{type(error).__name__}: {error}") from None
     try:
-        exec(program, variables)
+        run(program, variables)
+        return str(variables["result"]) if "result" in variables else ""
     except MemoryError:
         raise
-    except Exception as error:  # whatever the program raises is its result, told to the model as a tool error
+    except BaseException as error:  # whatever the program raises is its result, told to the model as a tool error
         raise ToolError(told(error)) from None
-    return str(variables["result"]) if "result" in variables else ""
 
 
-def told(error: Exception) -> str:
+def run(program: CodeType, variables: dict[str, Any]) -> None:
+    """Run a program to its end; to leave by exit code 0 is one."""
+    try:
+        exec(program, variables)
+    except SystemExit as error:
+        if error.code not in (None, 0):
+            raise
+
+
+def told(error: BaseException) -> str:
     """One line: the error, and the line of the program that it came from."""
-    frames = traceback.walk_tb(error.__traceback__)
-    lines = [line for frame, line in frames if frame.f_code.co_filename == "<code>"]
+    # str() of the error itself may raise
+    shown = traceback.TracebackException.from_exception(error, lookup_lines=False)
+    lines = [frame.lineno for frame in shown.stack if frame.filename == "<code>"]
     where = f" (line {lines[-1]})" if lines else ""
-    return f"{type(error).__name__}: {error}{where}"
+    text = f": {shown}" if str(shown) else ""
+    return f"{type(error).__name__}{text}{where}"

@@ -20,7 +20,7 @@ _STOP_WORDS = frozenset(
     re.findall(
         r"\w+",
         "a about all an and are at by did do does find for from give has have how i in information is it its look me "
-        "much many of on or please search tell that the there this to up was were what when where which who "
+        "much many of on or please s search tell that the there this to up was were what when where which who "
         "why with you",
     )
 )

@@ -30,9 +30,12 @@ def sql(query: str) -> str:
         cursor = database().execute(query)
         rows = cursor.fetchmany(MAX_ROWS + 1)
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-        raise ToolError(f"{error}") from None
+        hint = "; only reading is allowed: write one SELECT" if "authoriz" in str(error) else ""
+        raise ToolError(f"{error}{hint}") from None
     if cursor.description is None:
         raise ToolError("write one SELECT")
+    if not rows:
+        return "no rows"
     if len(rows) == 1 and len(rows[0]) == 1:
         return cell(rows[0][0])
     lines = [" | ".join(column[0] for column in cursor.description)]

@@ -16,7 +16,7 @@ def text_statistics(text: str) -> dict[str, Any]:
     Args:
         text: the text
     """
-    words = re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", text)
+    words = re.findall(r"[^\W_]+(?:(?:['’-]|(?<=\d)[.,:](?=\d))[^\W_]+)*", text)  # "don't", "3.14" and "9:30" are one
     counts = Counter(word.lower() for word in words)
     # Ties go by the alphabet, so that the answer does not depend on the order of the text.
     frequent = sorted(counts, key=lambda word: (-counts[word], word))[:MOST_FREQUENT]

@@ -47,7 +47,7 @@ def read_date(date: str) -> str:
     try:
         return datetime.date.fromisoformat(text).isoformat()
     except ValueError:
-        raise ToolError(f"date {date[:40]!r} is not YYYY-MM-DD") from None
+        raise ToolError(f"no date {date[:40]!r}; write YYYY-MM-DD") from None
 
 
 def _season(day: str) -> float:

@@ -25,6 +25,8 @@ from tools.calculator import calculator
         ("factorial(5)", "120"),
         ("max(1, 2.0)", "2"),
         ("pi", "3.141592654"),
+        ("2 * π", "6.283185307"),
+        ("5²", "25"),
         ("10**20 / 2", "50000000000000000000"),
         ("123456789012345678901 + 1", "123456789012345678902"),
     ],
@@ -67,9 +69,20 @@ def test_blow_ups_are_refused(expression: str) -> None:
         "(-1)**0.5",
         "sqrt(-1)",
         "1, 2",
+        "1; 2",
+        "1\n2",
+        "1 and 2",
+        "1 << 99",
+        "~1",
     ],
 )
 def test_what_is_not_arithmetic_is_told_to_the_model(expression: str) -> None:
     with pytest.raises(ToolError) as caught:
         calculator(expression)
-    assert str(caught.value)
+    assert str(caught.value) and "object at" not in str(caught.value)
+
+
+def test_refusals_say_what_to_write() -> None:
+    for expression, hint in (("log10(100)", "there are: abs"), ("1,000 + 1", "write 1000"), ("nan", "pi or e")):
+        with pytest.raises(ToolError, match=hint):
+            calculator(expression)

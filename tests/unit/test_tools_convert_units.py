@@ -20,6 +20,12 @@ from tools.convert_units import convert_units
         (1, "m^2", "cm^2", "10000"),
         (36, "km/hour", "meters per second", "10"),
         (1, "kg", "pounds", "2.204622622"),
+        (20, "degrees Celsius", "degrees fahrenheit", "68"),
+        (1, "light year", "km", "9.460730473e+12"),
+        (1, "Nautical Mile", "metres", "1852"),
+        (8, "fl oz", "ml", "236.5882365"),
+        (1, "m2", "square feet", "10.76391042"),
+        (1, "m**2", "ft^2", "10.76391042"),
     ],
 )
 def test_values(value: float, source: str, target: str, text: str) -> None:
@@ -37,6 +43,10 @@ def test_values(value: float, source: str, target: str, text: str) -> None:
         (1, "__import__('os')", "m"),
         (1, "1/0", "m"),
         (1, "(", "m"),
+        (-300, "celsius", "kelvin"),
+        (-1, "kelvin", "celsius"),
+        (1e308, "km", "mm"),
+        (float("nan"), "km", "m"),
     ],
 )
 def test_nonsense_is_told_to_the_model(value: float, source: str, target: str) -> None:

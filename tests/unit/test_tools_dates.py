@@ -32,6 +32,9 @@ def test_time_zones_know_summer_time() -> None:
     assert convert_time("2026-07-01 12:00", "Europe/Paris", "Asia/Tokyo") == "2026-07-01 19:00"
     assert convert_time("2026-01-01T12:00", "Europe/Paris", "Asia/Tokyo") == "2026-01-01 20:00"
     assert convert_time("2026-01-01 00:30", "UTC", "America/New_York") == "2025-12-31 19:30"
+    assert convert_time("2026-11-01 01:30", "America/New York", "UTC") == "2026-11-01 05:30"  # the first of the two
+    with pytest.raises(ToolError, match="2026-03-29 02:30 does not exist in Europe/Paris"):
+        convert_time("2026-03-29 02:30", "Europe/Paris", "UTC")
 
 
 def test_nonsense_is_told_to_the_model() -> None:

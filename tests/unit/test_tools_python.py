@@ -16,6 +16,7 @@ from tools.python import python
         ("class A:\n    x = 3\nresult = A().x", "3"),
         ("x = 1", ""),
         ("result = None", "None"),
+        ("result = 1\nraise SystemExit(0)", "1"),
         ("if __name__ == '__main__':\n    result = 'main'", "main"),
     ],
 )
@@ -34,6 +35,9 @@ def test_printing_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) ->
         ("x = 1\n1 / 0", "ZeroDivisionError: division by zero (line 2)"),
         ("def f():\n    raise ValueError('no')\nf()", "ValueError: no (line 2)"),
         ("unknown", "NameError: name 'unknown' is not defined (line 1)"),
+        ("import sys\nsys.exit('bye')", "SystemExit: bye (line 2)"),
+        ("raise ValueError", "ValueError (line 1)"),
+        ("class A:\n    def __str__(self):\n        raise ValueError('no')\nresult = A()", "ValueError: no (line 3)"),
     ],
 )
 def test_errors_of_the_program_name_their_line(code: str, message: str) -> None:

@@ -27,3 +27,4 @@ def test_every_topic_is_found_by_its_name(query: str) -> None:
 def test_any_text_is_a_query(query: str) -> None:
     assert isinstance(search(query), str)
     assert search("zzzqqq") == "No results."
+    assert search("Tolvane's mayor") == search("Tolvane")

@@ -15,7 +15,8 @@ from tools.sql import MAX_ROWS, sql
         ("SELECT NULL", "NULL"),
         ("WITH t(x) AS (SELECT 3) SELECT x FROM t", "3"),
         ("SELECT upper(name) FROM products WHERE id = 1", "LAMP"),
-        ("SELECT name FROM products WHERE price > 9999", "name"),
+        ("SELECT name FROM products WHERE price > 9999", "no rows"),
+        ("SELECT 1 WHERE 0", "no rows"),
     ],
 )
 def test_answers(query: str, text: str) -> None:

@@ -23,3 +23,4 @@ def test_empty_and_wordless_texts_have_no_words() -> None:
 
 def test_words_of_other_alphabets_count() -> None:
     assert text_statistics("Привет, мир! Ça va?")["words"] == 4
+    assert text_statistics("At 9:30 it cost 3.14, or 1,000.")["words"] == 7
