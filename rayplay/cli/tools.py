@@ -108,7 +108,7 @@ def call(
         result = next(run_lines(sandbox, [line], deadline_s=deadline_s, at_once=1))
     shown = result_json(result)
     if as_json:
-        print(json.dumps(shown, ensure_ascii=False))
+        print(json.dumps(shown))
     else:
         print(result.text if result.status is Status.OK else f"{result.status.value}: {result.text}")
         if result.state is not None:
@@ -138,7 +138,7 @@ def batch(
     with open_sandbox(modules, folder, require, allow, size=at_once) as sandbox:
         for result in run_lines(sandbox, lines, deadline_s=deadline_s, at_once=at_once):
             if as_json:
-                print(json.dumps(result_json(result), ensure_ascii=False), flush=True)
+                print(json.dumps(result_json(result)), flush=True)
             else:
                 print(f"{result.status.value:<13} {result.seconds:7.3f} s  {result.name}: {result.text[:200]!r}")
 

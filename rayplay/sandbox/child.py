@@ -33,10 +33,11 @@ class Adapter(Protocol):
 
 @dataclass(frozen=True)
 class Entry:
-    """One tool, and adapters of those parameters whose types are more than JSON."""
+    """One tool, adapters of those parameters whose types are more than JSON, and the parameters that are integers."""
 
     found: Found
     adapters: dict[str, Adapter]
+    integers: tuple[str, ...]
 
 
 @dataclass
@@ -56,7 +57,7 @@ def load_table(modules: list[str]) -> Table:
     table = Table()
     for found in load_tools(modules):
         name = getattr(found.function, MARK)["name"]
-        table.entries.setdefault(name, Entry(found, adapters_of(found)))
+        table.entries.setdefault(name, Entry(found, adapters_of(found), integers_of(found)))
     table.read_paths = [home_of(name) for name in modules]
     return table
 
@@ -70,6 +71,12 @@ def adapters_of(found: Found) -> dict[str, Adapter]:
     # pydantic makes every fork of this process dearer: only for tools that need it
     make = importlib.import_module("pydantic").TypeAdapter
     return {name: make(hint) for name, hint in needing.items()}
+
+
+def integers_of(found: Found) -> tuple[str, ...]:
+    """Parameters that are integers: JSON schema takes 2.0 for one, Python does not."""
+    hints = inspect.get_annotations(found.function, eval_str=True)
+    return tuple(name for name, hint in hints.items() if name != "return" and hint is int)
 
 
 def is_plain(hint: Any) -> bool:
@@ -137,6 +144,9 @@ def call_tool(entry: Entry, encoded: bytes, old_state: bytes) -> tuple[bytes, by
         for key, adapter in entry.adapters.items():
             if key in arguments:
                 arguments[key] = adapter.validate_python(arguments[key])
+        for key in entry.integers:
+            if isinstance(arguments.get(key), float):
+                arguments[key] = int(arguments[key])
     except (ValueError, RecursionError) as error:
         return b"A", b"", str(error)[:500].encode(errors="backslashreplace")
     try:
@@ -147,8 +157,7 @@ def call_tool(entry: Entry, encoded: bytes, old_state: bytes) -> tuple[bytes, by
             toolset = restore(toolset_class, old_state)
             value = function(toolset, **arguments)
             state = preserve(toolset)
-        text = value if isinstance(value, str) else "" if value is None else json.dumps(value, default=str)
-        return b"R", state, text.encode(errors="backslashreplace")
+        return b"R", state, as_text(value).encode(errors="backslashreplace")
     except ToolError as error:
         return b"E", b"", str(error).encode(errors="backslashreplace")
     except SystemExit as error:
@@ -159,6 +168,13 @@ def call_tool(entry: Entry, encoded: bytes, old_state: bytes) -> tuple[bytes, by
         return b"M", b"", b"MemoryError"
     except BaseException as error:  # KeyboardInterrupt too: it ends the call, not the protocol
         return b"X", b"", describe_error(error).encode(errors="backslashreplace")
+
+
+def as_text(value: Any) -> str:
+    """What the model reads of a returned value: text as it is, anything else as JSON in its own letters."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, default=str, ensure_ascii=False)
 
 
 def describe_error(error: BaseException) -> str:

@@ -30,6 +30,7 @@ def test_printed_text_comes_before_the_returned_text(call: Caller):
 
 def test_types_get_their_values(call: Caller):
     assert call("paint", colour="red").text == "Colour"
+    assert call("double", x=21.0).text == "42"  # an integer to JSON schema, not to Python
 
 
 def test_a_tool_error_is_told(call: Caller):

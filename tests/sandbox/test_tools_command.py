@@ -48,6 +48,13 @@ def test_a_stateful_call_starts_from_a_state_and_shows_the_new_one() -> None:
     assert json.loads(shown.stdout)["state"] == {"files": {"/x": "y", "/a": "b"}}
 
 
+def test_letters_of_any_alphabet_and_halves_of_letters_are_printed() -> None:
+    city = json.loads(run("call", "weather", '{"city": "São Paulo"}', "--json").stdout)
+    assert '"city": "São Paulo"' in city["text"]  # as the model reads it
+    half = run("call", "write_file", r'{"path": "/a", "text": "\ud800"}', "--state", '{"files": {}}', "--json")
+    assert json.loads(half.stdout)["state"]["files"] == {"/a": "\ud800"}
+
+
 def test_what_a_tool_needs_must_be_allowed() -> None:
     result = run("call", "weather_live", '{"city": "Paris"}')
     assert isinstance(result.exception, ToolboxError) and "--allow network" in str(result.exception)
