@@ -104,12 +104,14 @@ def as_sample(
     Args:
         group: The group that it joins.
         task: The task that it solves.
-        demonstration: Its messages.
+        demonstration: The task's messages and those that solve it.
         token_ids: The demonstration as tokens, (T,).
         mask: 1 on what the assistant writes, (T,); one run of 1s for each assistant message.
     """
+    said = sum(m.role == "assistant" for m in task.messages)  # before the request: they are prompt
     edges = [i for i in range(len(mask) + 1) if (mask[i - 1] if i else 0) != (mask[i] if i < len(mask) else 0)]
-    spoken = [m for m in demonstration.messages if m.role == "assistant"]
+    edges = edges[2 * said :]
+    spoken = [m for m in demonstration.messages if m.role == "assistant"][said:]
     turns = [
         Turn(start=start, end=end, content=message.content, calls=message.tool_calls)
         for start, end, message in zip(edges[::2], edges[1::2], spoken, strict=True)
@@ -122,7 +124,7 @@ def as_sample(
         seed=0,
         prompt_length=edges[0],
         token_ids=tuple(token_ids),
-        sampled_mask=tuple(mask),
+        sampled_mask=(*[0] * edges[0], *mask[edges[0] :]),
         turns=tuple(turns),
         stop_reason=StopReason.ANSWERED,
         reward=FULL_REWARD,

@@ -23,6 +23,14 @@ ATTEMPTS = 40  # draws of values before a wording is given up
 _PLACE = re.compile(r"\{([a-z]\w*)((?:\.\w+)*)\}")
 
 
+class Exchange(NamedTuple):
+    """What was said and done before the request of a conversation of several."""
+
+    request: str
+    turns: tuple[tuple[Json, ...], ...]
+    reply: str
+
+
 class Template(NamedTuple):
     """One wording of one intent."""
 
@@ -38,11 +46,17 @@ class Template(NamedTuple):
     check_calls: bool = True
     without: tuple[str, ...] = ()  # must not be on offer, for the request to be one that no tool fits
     needs: tuple[str, ...] = ()  # must be on offer though it is not called
+    earlier: tuple[Exchange, ...] = ()
 
     def fits(self, names: set[str]) -> bool:
         """Whether the tools on offer serve it."""
-        called = {call["name"] for turn in self.turns for call in turn}
-        return called | set(self.needs) <= names and not set(self.without) & names
+        return self.called | set(self.needs) <= names and not set(self.without) & names
+
+    @property
+    def called(self) -> set[str]:
+        """Names of the tools that the conversation calls."""
+        turns = [*self.turns, *(turn for exchange in self.earlier for turn in exchange.turns)]
+        return {call["name"] for turn in turns for call in turn}
 
 
 @lru_cache(maxsize=1)
@@ -57,21 +71,26 @@ def read_templates() -> tuple[Template, ...]:
 
 
 def _wordings(intent: Json) -> Iterator[Template]:
-    for split, requests in intent["requests"].items():
-        for n, request in enumerate(requests):
+    for split, wordings in intent["requests"].items():
+        for n, wording in enumerate(wordings):
+            *before, request = [wording] if isinstance(wording, str) else wording
             yield Template(
                 template_id=f"{intent['id']}/{split}/{n}",
                 kind=intent["kind"],
                 split=split,
                 request=request,
                 slots=intent.get("slots", {}),
-                turns=tuple(tuple(turn) for turn in intent["calls"]),
+                turns=tuple(map(tuple, intent["calls"])),
                 reply=intent["reply"],
                 answer=tuple(intent["answer"]),
                 state=intent.get("state"),
                 check_calls=intent.get("check_calls", True),
                 without=tuple(intent.get("without", ())),
                 needs=tuple(intent.get("needs", ())),
+                earlier=tuple(
+                    Exchange(said, tuple(map(tuple, done["calls"])), done["reply"])
+                    for said, done in zip(before, intent.get("earlier", ()), strict=True)
+                ),
             )
 
 

@@ -3,7 +3,8 @@
 An intent in `templates/*.json` has slots, wordings for training and for held-out tasks, the calls that serve it (a
 list of turns, each a list of calls made together), and a reply. Replies, answers, end states and the arguments of later
 calls are filled in from results of calls that were really executed; an answer that the results do not hold is an error
-of the template, not a label.
+of the template, not a label. An intent with `earlier` exchanges is a conversation: a wording is then a list of
+requests, and the task begins at the last one, in the state that the others left.
 
 Train and held-out tasks share no wording and no slot value: every value belongs to one side by its hash.
 """
@@ -82,11 +83,11 @@ def build_tasks(
     names = {spec.name for spec in specs}
     usable = [t for t in read_templates() if t.split == split and t.fits(names)]
     execute = _remembering(execute)
-    requests: set[str] = set()
+    asked: set[tuple[str, ...]] = set()
     built: list[tuple[Task, Demonstration]] = []
     for kind, share in _shares(kinds or KINDS, count, usable).items():
         of_kind = [t for t in usable if t.kind == kind]
-        for template, request, values in _draw(of_kind, share, split, seed, requests, kind, paraphrase):
+        for template, request, values in _draw(of_kind, share, split, seed, asked, kind, paraphrase):
             offered = offer(specs, distractors, seed_of(seed, request))
             built.append(_build(template, request, values, specs, offered, execute))
     random.Random(seed_of(seed, SOURCE, split)).shuffle(built)
@@ -127,9 +128,15 @@ def _shares(kinds: dict[str, float], count: int, usable: Iterable[Template]) -> 
 
 
 def _draw(
-    templates: list[Template], share: int, split: str, seed: int, requests: set[str], kind: str, paraphrase: float
+    templates: list[Template],
+    share: int,
+    split: str,
+    seed: int,
+    asked: set[tuple[str, ...]],
+    kind: str,
+    paraphrase: float,
 ) -> Iterator[tuple[Template, str, Json]]:
-    """`share` fills of the templates in turn, every request a new one; adds them to `requests`."""
+    """`share` fills of the templates in turn, everything said in each a new one; adds it to `asked`."""
     waiting = deque(random.Random(seed_of(seed, split, kind)).sample(templates, len(templates)))
     draws = {t.template_id: random.Random(seed_of(seed, t.template_id)) for t in templates}
     drawn = 0
@@ -143,8 +150,9 @@ def _draw(
             # Rewording has a generator of its own, so that the values do not depend on how much is reworded.
             pattern = reword(template.request, split, paraphrase, random.Random(seed_of(seed, str(values))))
             request = plain(fill(pattern, values))
-            if request not in requests:
-                requests.add(request)
+            said = (*(plain(fill(exchange.request, values)) for exchange in template.earlier), request)
+            if said not in asked:
+                asked.add(said)
                 waiting.append(template)
                 drawn += 1
                 yield template, request, values
@@ -170,11 +178,17 @@ def _build(
     offered: tuple[ToolSpec, ...],
     execute: Execute,
 ) -> tuple[Task, Demonstration]:
-    asked = Message(role="user", content=request)
-    start = fill(template.state, values) if template.state is not None else {}
-    said = _Said([asked], values | {"request": request}, dict(start))
-    for number, turn in enumerate(template.turns):
-        _take_turn(said, template, turn, number, specs, execute)
+    said = _Said([], values | {"request": request}, dict(fill(template.state, values)) if template.state else {})
+    for exchange in template.earlier:
+        said.messages.append(Message(role="user", content=plain(fill(exchange.request, values))))
+        for turn in exchange.turns:
+            _take_turn(said, template, turn, specs, execute)
+        said.messages.append(Message(role="assistant", content=plain(fill(exchange.reply, said.values))))
+    said.messages.append(Message(role="user", content=request))
+    said.expected.clear()  # what was asked before is done
+    asked, start, heard = tuple(said.messages), dict(said.states), len(said.texts)
+    for turn in template.turns:
+        _take_turn(said, template, turn, specs, execute)
     reply = plain(fill(template.reply, said.values))
     expected = Expected(
         calls=tuple(said.expected),
@@ -182,16 +196,16 @@ def _build(
         end_state=said.states or None,
         check_calls=template.check_calls,
     )
-    _check_answer(template, expected, reply, said.texts)
+    _check_answer(template, expected, reply, said.texts[heard:])
     origin = {"licence": "MIT", "origin": template.template_id}
     state = json.dumps(start, sort_keys=True) if start else None
-    task = Task.build(SOURCE, (asked,), offered, kind=template.kind, expected=expected, state=state, **origin)
+    task = Task.build(SOURCE, asked, offered, kind=template.kind, expected=expected, state=state, **origin)
     messages = (*said.messages, Message(role="assistant", content=reply))
     return task, Demonstration(row_id=task.task_id, source=SOURCE, messages=messages, tools=offered, **origin)
 
 
 def _take_turn(
-    said: _Said, template: Template, turn: tuple[Json, ...], number: int, specs: tuple[ToolSpec, ...], execute: Execute
+    said: _Said, template: Template, turn: tuple[Json, ...], specs: tuple[ToolSpec, ...], execute: Execute
 ) -> None:
     """Execute the calls of one assistant message, in order, and say them and their results."""
     wanted = [
@@ -202,6 +216,7 @@ def _take_turn(
         )
         for call in turn
     ]
+    number = sum(bool(message.tool_calls) for message in said.messages)
     made = [ToolCall(call_id=f"call-{number}-{n}", name=w.name, arguments=w.arguments) for n, w in enumerate(wanted)]
     said.messages.append(Message(role="assistant", tool_calls=tuple(made)))
     said.expected += wanted

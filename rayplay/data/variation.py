@@ -52,8 +52,9 @@ def mask_names(task: Task, row: Demonstration, seed: int) -> tuple[Task, Demonst
         update={"calls": tuple(c.model_copy(update={"name": names[c.name]}) for c in task.expected.calls)}
     )
     messages = tuple(_mask_message(m, names) for m in row.messages)
+    asked = messages[: len(task.messages)]
     rest: Json = {"kind": task.kind, "expected": expected, "state": task.state}
-    masked = Task.build(task.source, task.messages, tools, **rest, licence=task.licence, origin=task.origin)
+    masked = Task.build(task.source, asked, tools, **rest, licence=task.licence, origin=task.origin)
     return masked, row.model_copy(update={"row_id": masked.task_id, "messages": messages, "tools": tools})
 
 

@@ -36,10 +36,10 @@ async def said(texts: Iterator[str], prompt_ids: list[int], room: int, seed: int
     return Completion(DIALECT.tokenizer(next(texts))["input_ids"], "stop")
 
 
-def texts_of(row: Demonstration) -> list[str]:
+def texts_of(task: Task, row: Demonstration) -> list[str]:
     """What the model would have to say, one text per assistant message."""
     texts = []
-    for message in (m for m in row.messages if m.role == "assistant"):
+    for message in (m for m in row.messages[len(task.messages) :] if m.role == "assistant"):
         calls = [call(c.name, c.arguments).removesuffix("<|im_end|>") for c in message.tool_calls]
         texts.append(("\n".join(calls) or message.content) + "<|im_end|>")
     return texts
@@ -57,7 +57,7 @@ async def play_all(worker: ToolWorker) -> list[tuple[Task, Trajectory, Trajector
     played = []
     for task, row in pairs:
         play = partial(play_episode, task, dialect=DIALECT, use=worker.call, limits=LIMITS, policy="base", seed=1)
-        right = await play("g/0", speak=partial(said, iter(texts_of(row))))
+        right = await play("g/0", speak=partial(said, iter(texts_of(task, row))))
         idle = await play("g/1", speak=partial(said, iter(["I did it.<|im_end|>"])))
         played.append((task, right, idle))
     return played
@@ -71,3 +71,4 @@ def test_demonstrations_succeed_in_the_sandbox_and_idling_fails(worker: ToolWork
         if task.kind != "no_tool":
             assert success(idle) == 0.0, task.messages[0].content
     assert any(len(right.turns) == 3 for _, right, _ in played)  # call, call again on its result, answer
+    assert any(len(task.messages) > 1 for task, _, _ in played)  # a conversation, of which this is the last request

@@ -199,6 +199,17 @@ def test_a_demonstration_is_chosen_at_the_decision_where_the_sample_went_wrong_a
     assert pairs[Reason.WRONG_ANSWER].chosen_ids == (20,)
 
 
+def test_what_a_conversation_held_before_the_request_is_prompt_and_no_part_of_the_demonstration():
+    before = (Message(role="user", content="p"), Message(role="assistant", content="r"))
+    asked = (*before, Message(role="user", content="q"))
+    task = Task(task_id="t", source="test", messages=asked)
+    messages = (*asked, Message(role="assistant", content="It is 2."))
+    shown = Demonstration(row_id="t", source="test", messages=messages)
+    sample = as_sample("r001/t", task, shown, [1, 9, 2, 20, 21], [0, 1, 0, 1, 1])
+    assert (sample.prompt_length, sample.sampled_mask) == (3, (0, 0, 0, 1, 1))
+    assert [(t.start, t.end, t.content) for t in sample.turns] == [(3, 5, "It is 2.")]
+
+
 def test_advantages_are_relative_to_the_group_and_alike_rewards_give_none():
     rows = grpo_rows([sample(0, 1.0, ((10,), {})), sample(1, 0.0, ((11,), {}))])
     assert [(row.row_id, round(row.advantage, 3)) for row in rows] == [("r001/t/0", 1.0), ("r001/t/1", -1.0)]

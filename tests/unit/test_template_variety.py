@@ -58,17 +58,22 @@ def build(count: int, split: str, **rest: object) -> list[tuple[Task, Demonstrat
     )
 
 
-MIXED = build(700, "train", paraphrase=0.3)
+MIXED = build(800, "train", paraphrase=0.3, kinds=dict.fromkeys(KINDS, 1.0) | {"stateful": 2.0})
 
 
-def test_every_built_in_tool_has_fifty_requests_and_every_toolset_forty() -> None:
+def test_every_built_in_tool_and_every_toolset_has_fifty_requests() -> None:
     wordings: Counter[str] = Counter()
+    conversations: Counter[str] = Counter()
     for template in read_templates():
-        called = {call["name"] for turn in template.turns for call in turn}
-        wordings.update({find_tool(SPECS, name).module for name in called & TOOLS.keys()})
-    for name in NAMES.split():
-        least = 40 if name in TOOLSETS.split() else 50
-        assert wordings[f"tools.{name}"] >= least, name
+        called = [find_tool(SPECS, name) for name in template.called & TOOLS.keys()]
+        of = {spec.toolset or spec.name for spec in called}
+        wordings.update(of)
+        conversations.update(of if template.earlier else ())
+    of_toolsets = {spec.toolset for spec in SPECS} - {""}
+    assert len(of_toolsets) == 3
+    for name in of_toolsets | {spec.name for spec in SPECS if not spec.toolset}:
+        assert wordings[name] >= 50, name
+    assert all(conversations[toolset] >= 20 for toolset in of_toolsets)
 
 
 def test_every_template_can_be_built_with_right_labels() -> None:
@@ -76,7 +81,8 @@ def test_every_template_can_be_built_with_right_labels() -> None:
         t.template_id for t in read_templates() if t.split == "train" and t.kind != "one_call"
     }
     for task, row in MIXED:
-        made = [call for message in row.messages for call in message.tool_calls]
+        assert row.messages[: len(task.messages)] == task.messages
+        made = [call for message in row.messages[len(task.messages) :] for call in message.tool_calls]
         assert match_calls(task.expected, made, SPECS).exact
         assert answer_found(task.expected, row.messages[-1].content) == 1.0
         assert all(check_arguments(find_tool(SPECS, call.name), call.arguments) == "" for call in made)
@@ -90,13 +96,25 @@ def test_one_call_templates_of_all_tools_build(split: str) -> None:
     assert {t.origin for t, _ in built} == {t.template_id for t in usable}
 
 
+def test_a_conversation_begins_at_its_last_request_in_the_state_that_the_others_left() -> None:
+    task, row = next(pair for pair in MIXED if pair[0].origin.startswith("cart-fewer/"))
+    assert [m.role for m in task.messages] == ["user", "assistant", "tool", "assistant", "user"]
+    assert [c.name for c in task.expected.calls] == ["remove_from_cart"]
+    (before,), (after,) = (
+        states["ShoppingCart"]["cart"].values() for states in (json.loads(task.state), task.expected.end_state)
+    )
+    assert before == task.messages[1].tool_calls[0].arguments["count"]
+    assert before - after == task.expected.calls[0].arguments["count"]
+    assert len({c.call_id for m in row.messages for c in m.tool_calls}) == 2
+
+
 def test_end_states_are_reached_by_the_calls_and_by_nothing_less() -> None:
     changing = 0
     for task, row in (pair for pair in MIXED if pair[0].kind == "stateful"):
         states = json.loads(task.state)
         changing += states != task.expected.end_state
         assert end_state_reached(task.expected, json.dumps(states)) == (states == task.expected.end_state)
-        for call in (call for message in row.messages for call in message.tool_calls):
+        for call in (call for message in row.messages[len(task.messages) :] for call in message.tool_calls):
             toolset = find_tool(SPECS, call.name).toolset
             states[toolset] = json.loads(execute(call.name, call.arguments, json.dumps(states[toolset])).state)
         assert end_state_reached(task.expected, json.dumps(states))
@@ -153,6 +171,7 @@ def test_masked_names_are_consistent_and_keep_the_way_back() -> None:
         assert [back[c.name] for c in masked.expected.calls] == [c.name for c in task.expected.calls]
         calls = [c for m in masked_row.messages for c in m.tool_calls]
         assert [back[c.name] for c in calls] == [c.name for m in row.messages for c in m.tool_calls]
+        assert masked_row.messages[: len(masked.messages)] == masked.messages
         assert masked_row.row_id == masked.task_id != task.task_id
 
 

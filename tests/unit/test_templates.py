@@ -59,8 +59,10 @@ def test_the_same_seed_gives_the_same_tasks_and_another_seed_others() -> None:
 
 
 def test_train_and_held_out_share_no_wording() -> None:
-    train = {t.request for t in read_templates() if t.split == "train"}
-    assert not train & {t.request for t in read_templates() if t.split == "held_out"}
+    said = {split: set() for split in ("train", "held_out")}
+    for t in read_templates():
+        said[t.split] |= {t.request, *(exchange.request for exchange in t.earlier)}
+    assert not said["train"] & said["held_out"]
     assert not {t.messages[0].content for t, _ in TRAIN} & {t.messages[0].content for t, _ in HELD_OUT}
 
 
