@@ -30,7 +30,3 @@ def main() -> None:
             send_frame(sock, {"specs": [spec.model_dump(mode="json") for spec in describe(config["modules"])]})
         except Exception as error:  # the user's modules may raise anything; it is told, not survived
             send_frame(sock, {"failed": failure(error)})
-
-
-if __name__ == "__main__":
-    main()

@@ -96,8 +96,13 @@ def prepare(setup: Setup, slot: int, program: str = "rayplay.sandbox.zygote") ->
 
 
 def interpreter(program: str) -> tuple[str, ...]:
-    """This Python, isolated from its user's settings."""
-    return (sys.executable, "-I", "-B", "-m", program)
+    """This Python, isolated from its user's settings, running `main` of a module of this very rayplay.
+
+    Not `-m`: that would find an installed rayplay where this one runs from a checkout or a Ray job's working folder.
+    """
+    home = str(Path(rayplay.__file__).resolve().parents[1])
+    code = f"import sys; sys.path.insert(0, {home!r}); import rayplay; del sys.path[0]; import {program} as p; p.main()"
+    return (sys.executable, "-I", "-B", "-c", code)
 
 
 def _prepare_gvisor(setup: Setup, program: str, uid: int) -> Launch:
