@@ -140,7 +140,7 @@ def batch(
             if as_json:
                 print(json.dumps(result_json(result)), flush=True)
             else:
-                print(f"{result.status.value:<13} {result.seconds:7.3f} s  {result.name}: {result.text[:200]!r}")
+                print(f"{result.status.value:<13} {result.seconds:7.3f} s  {result.name[:80]!r}: {result.text[:200]!r}")
 
 
 def open_sandbox(

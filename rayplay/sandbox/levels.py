@@ -27,6 +27,7 @@ class Limits(Record):
     scratch_bytes: int = 64 * 1024 * 1024  # all files of a call together
     scratch_files: int = 2000
     open_files: int = 64
+    threads: int = 64
     queue_s: float = 60.0  # longest wait for a free process before the call is `unavailable`
 
 

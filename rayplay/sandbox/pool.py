@@ -173,7 +173,7 @@ class Sandbox:
         for attempt in (1, 2):
             try:
                 reply = self._exchange(request, own, encode_arguments(call), state.encode())
-                return read_reply(reply, request, self.limits)
+                return read_reply(reply, request, self.limits, bool(own.toolset))
             except ZygoteGoneError as error:
                 if attempt == 2 or not own.idempotent:
                     return Outcome(

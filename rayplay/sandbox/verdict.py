@@ -68,14 +68,20 @@ def encode_arguments(call: ToolCall) -> bytes:
     return json.dumps(call.arguments, allow_nan=False).encode()
 
 
-def read_reply(reply: Reply, request: dict, limits: Limits) -> Outcome:
-    """The outcome of a call that had a child of its own."""
+def read_reply(reply: Reply, request: dict, limits: Limits, stateful: bool) -> Outcome:
+    """The outcome of a call that had a child of its own; a state is taken from a `stateful` tool alone."""
     frame = split_frame(reply.result)
     status, note = judge(reply, frame, request, limits)
     printed = readable(reply.printed, limits.output_bytes).rstrip("\n")
     returned = readable(frame.text, limits.output_bytes) if frame.kind or status is Status.OUTPUT_LIMIT else ""
     text = "\n".join(part for part in (printed, returned, note) if part)
-    state = frame.state.decode(errors="replace") if frame.state and status is Status.OK else None
+    if not (stateful and frame.state and status is Status.OK):
+        return Outcome(status, text)
+    try:
+        state = frame.state.decode()
+        json.loads(state)
+    except (ValueError, RecursionError):
+        return Outcome(Status.CRASHED, f"{text}\n[crashed: the state that it left is not JSON]")
     return Outcome(status, text, state)
 
 
@@ -103,6 +109,8 @@ def judge(reply: Reply, frame: Frame, request: dict, limits: Limits) -> tuple[St
         return Status.TIMEOUT, f"[stopped: not finished within {request['deadline_s']:g} s]"
     if reply.ended_by == "output" or len(frame.text) > limits.output_bytes:
         return Status.OUTPUT_LIMIT, f"[stopped: more than {limits.output_bytes} bytes of output]"
+    if reply.ended_by == "threads":
+        return Status.CRASHED, f"[stopped: more than {limits.threads} threads]"
     if reply.ended_by == "disk":
         return (
             Status.OUTPUT_LIMIT,

@@ -23,7 +23,7 @@ def reply(result: bytes = b"", printed: bytes = b"", **seen) -> Reply:
 
 
 def outcome(*args, **seen) -> Outcome:
-    return read_reply(reply(*args, **seen), REQUEST, LIMITS)
+    return read_reply(reply(*args, **seen), REQUEST, LIMITS, stateful=True)
 
 
 def test_a_whole_result_is_ok_and_brings_its_state():
@@ -36,6 +36,7 @@ def test_a_whole_result_is_ok_and_brings_its_state():
         ({"ended_by": "deadline"}, Status.TIMEOUT),
         ({"ended_by": "output"}, Status.OUTPUT_LIMIT),
         ({"ended_by": "disk"}, Status.OUTPUT_LIMIT),
+        ({"ended_by": "threads"}, Status.CRASHED),
         ({"exit": -11}, Status.CRASHED),
         ({"exit": 3}, Status.CRASHED),
         ({"exit": -9, "cpu_s": 2.0}, Status.TIMEOUT),
@@ -59,6 +60,16 @@ def test_a_result_cut_short_is_a_crash():
 def test_too_large_a_state_is_an_error_and_not_kept():
     found = outcome(frame(b"R", b"x", b"s" * 101))
     assert (found.status, found.state) == (Status.TOOL_ERROR, None)
+
+
+def test_a_tool_without_state_cannot_forge_one():
+    assert read_reply(reply(frame(b"R", b"x", b"{}")), REQUEST, LIMITS, stateful=False) == Outcome(Status.OK, "x")
+
+
+@pytest.mark.parametrize("state", [b"{", b"[" * 99, b"\xff\xfe1\x00", b"undefined"])
+def test_a_state_that_is_not_json_is_a_crash(state: bytes):
+    found = outcome(frame(b"R", b"x", state))
+    assert (found.status, found.state) == (Status.CRASHED, None)
 
 
 def test_memory_errors_and_tool_errors_are_told_apart():
@@ -86,7 +97,7 @@ def test_a_batch_never_gives_more_results_than_calls():
 def test_any_bytes_are_a_frame_or_a_crash(raw: bytes):
     found = split_frame(raw)
     assert found.kind in (b"", b"R", b"E", b"A", b"M", b"X")
-    read_reply(reply(raw), REQUEST, LIMITS)
+    read_reply(reply(raw), REQUEST, LIMITS, stateful=True)
 
 
 def test_levels_are_ordered():
