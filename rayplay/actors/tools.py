@@ -1,7 +1,7 @@
 """Tool calls -> results as a Ray actor: bounded queue, per-tool concurrency and rates, watchdog, metrics.
 
 Three clocks, each ending the layer below: the child's wall time (`deadline_s` of the tool), the sandbox's own wait for
-its zygote, and this actor's `call_timeout_s`; the rollout's own time limit is longer still.
+its zygote, and this actor's for the call; the rollout's own time limit is longer still.
 """
 
 import asyncio
@@ -82,8 +82,6 @@ class ToolWorker:
         self.rates = {name: Rate(n) for name, n in (per_second or {}).items()}
         self.special_tokens = tuple(special_tokens)
         self.text_chars = text_chars
-        longest_s = max([limits.deadline_s, *(box.longest_s for box in self.mcp)])
-        self.call_timeout_s = limits.queue_s + longest_s + MARGIN_S
         self.pure: list[tuple[ToolSpec, ToolCall, asyncio.Future]] = []
         self.counts: dict[str, Counter] = {}
         self.latency: dict[str, list[int]] = {}
@@ -128,10 +126,17 @@ class ToolWorker:
                     return failed(call, Status.UNAVAILABLE, f"{call.name} is asked for more often than it may run")
                 rate.reserve(time.monotonic())
                 await asyncio.sleep(delay_s)
+            timeout_s = self._timeout_s(spec)
             try:
-                return await asyncio.wait_for(self._run(spec, call, state), self.call_timeout_s)
+                return await asyncio.wait_for(self._run(spec, call, state), timeout_s)
             except TimeoutError:
-                return failed(call, Status.UNAVAILABLE, f"no result within the actor's {self.call_timeout_s:g} s")
+                return failed(call, Status.UNAVAILABLE, f"no result within the actor's {timeout_s:g} s")
+
+    def _timeout_s(self, spec: ToolSpec) -> float:
+        """How long a call may take, its wait for a free process included; a tool's own, so that rollouts outwait it."""
+        owner = self.owners.get(spec.name)
+        longest_s = owner.longest_s if owner else min(spec.deadline_s, self.limits.deadline_s)
+        return self.limits.queue_s + longest_s + MARGIN_S
 
     async def _run(self, spec: ToolSpec, call: ToolCall, state: str | None) -> ToolResult:
         loop = asyncio.get_running_loop()
