@@ -92,8 +92,9 @@ def run_child(
 ) -> NoReturn:
     """Confine this process, run the call, write its result, die. Never returns, whatever happens."""
     try:
-        null, printed, result = fds
-        os.dup2(null, 0)
+        printed, result = fds
+        # opened anew: flags and locks on an open file of the zygote's would outlive the call
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(printed, 1)
         os.dup2(printed, 2)
         os.dup2(result, RESULT_FD)

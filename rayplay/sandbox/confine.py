@@ -27,7 +27,6 @@ HARMLESS_DEVICES = ("null", "zero", "full", "random", "urandom")
 SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
 SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
 CAPABILITY_VERSION_3 = 0x20080522
-THREADS_MAX = 64
 HIGH_FD = 200  # descriptors that must survive dup2 in the child live from here on
 LANDLOCK_SCOPE_ALL = 0b11  # abstract unix sockets and signals, ABI 6
 LANDLOCK_NET_ALL = 0b11  # bind and connect over TCP, ABI 4
@@ -149,15 +148,13 @@ class Confinement:
             raise OSError(ctypes.get_errno(), "seccomp")
 
 
-def rlimits(
-    file_bytes: int, open_files: int, own_user: bool, all_kinds: bool
-) -> tuple[tuple[int, tuple[int, int]], ...]:
+def rlimits(file_bytes: int, open_files: int, threads: int, all_kinds: bool) -> tuple[tuple[int, tuple[int, int]], ...]:
     """The limits that are the same for every call.
 
     Args:
         file_bytes: Of one file.
         open_files: At a time.
-        own_user: Whether the call runs as a user that nothing else runs as.
+        threads: At a time; 0 = as many as the caller may have, where the kernel counts them together with others'.
         all_kinds: False: leave out what this kernel does not let anyone set (gVisor has its own bounds there).
     """
     stack = 8 * 1024 * 1024
@@ -169,9 +166,14 @@ def rlimits(
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
         (resource.RLIMIT_SIGPENDING, 64),
-        *([(resource.RLIMIT_NPROC, THREADS_MAX)] if own_user else []),
+        *([(resource.RLIMIT_NPROC, threads)] if threads else []),
     ]
     return tuple((what, (value, value)) for what, value in limits if all_kinds or can_set(what))
+
+
+def threads_of(pid: int) -> int:
+    """How many threads a child that has not been waited for has."""
+    return os.stat(f"/proc/{pid}/task").st_nlink - 2
 
 
 def can_set(what: int) -> bool:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 MODE = 0o700
+WEIGHINGS = 20  # of a tree whose folders and files do not stay where they are
 
 
 def give(path: str | Path, uid: int) -> None:
@@ -36,7 +37,20 @@ def identity_or_none(path: str | Path) -> tuple[int, int] | None:
 def weigh(path: str | Path, most_files: int) -> tuple[int, int]:
     """(entries, bytes on disk) below `path`; stops counting soon after `most_files`.
 
-    A folder that cannot be looked into (closed by its owner, or too deep to name) counts as too many.
+    A folder that cannot be looked into (closed by its owner, too deep to name, or never where it was a moment ago)
+    counts as too many.
+    """
+    for _ in range(WEIGHINGS):
+        with suppress(FileNotFoundError):  # moved or removed meanwhile
+            return _weigh(path, most_files)
+    return most_files + 1, 0
+
+
+def _weigh(path: str | Path, most_files: int) -> tuple[int, int]:
+    """The same, once.
+
+    Raises:
+        FileNotFoundError: Something went away between being listed and being looked at.
     """
     files = size = 0
     waiting = [path]
@@ -49,7 +63,7 @@ def weigh(path: str | Path, most_files: int) -> tuple[int, int]:
                 if stat.S_ISDIR(info.st_mode):
                     waiting.append(entry.path)
         except FileNotFoundError:
-            continue  # removed meanwhile
+            raise
         except OSError:
             return most_files + 1, size
     return files, size

@@ -20,7 +20,7 @@ ALLOWED = (
     "sendfile", "copy_file_range", "open", "openat", "access", "faccessat", "faccessat2", "stat", "lstat", "fstat",
     "newfstatat", "statx", "statfs", "fstatfs", "getdents64", "getcwd", "chdir", "fchdir", "readlink", "readlinkat",
     "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat", "rename", "renameat", "renameat2", "symlink", "symlinkat",
-    "truncate", "ftruncate", "fsync", "fdatasync", "fallocate", "fadvise64", "flock", "chmod", "fchmod", "fchmodat",
+    "truncate", "ftruncate", "fsync", "fdatasync", "fadvise64", "flock", "chmod", "fchmod", "fchmodat",
     "utimensat", "umask", "dup", "dup2", "dup3", "pipe", "pipe2", "poll", "ppoll", "select", "pselect6",
     "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "eventfd2", "mmap", "munmap", "mprotect", "mremap",
     "madvise", "brk", "msync", "mincore", "membarrier", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
@@ -83,6 +83,8 @@ def build_filter(networked: bool = False, owner: bool = False) -> bytes:
     _refuse(bpf, "clone", Arg(0, MASKED_EQ, CLONE_THREAD, 0))
     for name in (*REFUSED, *(OWNERS if owner else ())):
         _refuse(bpf, name)
+    # it could claim the whole disk in an instant; told so, the C library writes zeros instead
+    _refuse(bpf, "fallocate", error=errno.EOPNOTSUPP)
     with tempfile.TemporaryFile() as file:
         bpf.export_bpf(file)
         file.seek(0)
@@ -108,10 +110,10 @@ def _allow(bpf: pyseccomp.SyscallFilter, name: str, *arguments: Arg) -> None:
         bpf.add_rule(pyseccomp.ALLOW, name, *arguments)
 
 
-def _refuse(bpf: pyseccomp.SyscallFilter, name: str, *arguments: Arg) -> None:
-    """EPERM, where a library or a reader would be misled by "not implemented"."""
+def _refuse(bpf: pyseccomp.SyscallFilter, name: str, *arguments: Arg, error: int = errno.EPERM) -> None:
+    """An error of its own, where a library or a reader would be misled by "not implemented"."""
     if _exists(name):
-        bpf.add_rule(pyseccomp.ERRNO(errno.EPERM), name, *arguments)
+        bpf.add_rule(pyseccomp.ERRNO(error), name, *arguments)
 
 
 def _exists(name: str) -> bool:

@@ -15,6 +15,7 @@ import sys
 import time
 from base64 import b64decode
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from rayplay.sandbox.loading import failure
 from rayplay.sandbox.wire import receive_frame, send_frame
 
 SWEEP_FILES_MAX = 300  # more are left to the parent, which has no deadline to keep
-POLL_MS = 100  # how often a running call's scratch is weighed
+TICK_S = 0.02  # how often a running call's threads are counted and its scratch weighed
+WEIGHING_SHARE = 10  # a weighing that takes long is not repeated before this many times as long
 
 
 class Zygote:
@@ -37,11 +39,11 @@ class Zygote:
         self.limits = config["limits"]
         self.table = table
         self.scratch = config["scratch"]
-        self.null = os.open(os.devnull, os.O_RDONLY)
         self.fork = choose_fork()
         self.confinement = self._build_confinement()
         scratch.give(self.scratch, self.confinement.uid)
         self.scratch_id = scratch.identity(self.scratch)
+        self.scratch_size = os.stat(self.scratch).st_size
 
     def _build_confinement(self) -> confine.Confinement:
         level = self.config["level"]
@@ -54,13 +56,19 @@ class Zygote:
             confine.drop_bounding_set()
         seccomp = b64decode(self.config["seccomp"])
         uid = self.config["uid"] if os.geteuid() == 0 and level != "L0" else -1
+        self.kernel_counts_threads = uid >= 0 or level == "L3"  # of this user or user namespace alone
         return confine.Confinement(
             seccomp=seccomp,
             program=confine.program_of(seccomp),
             ruleset=ruleset,
             uid=uid,
             base_bytes=confine.own_address_space(),
-            rlimits=confine.rlimits(self.limits["file_bytes"], self.limits["open_files"], uid >= 0, level != "L4"),
+            rlimits=confine.rlimits(
+                self.limits["file_bytes"],
+                self.limits["open_files"],
+                self.limits["threads"] if self.kernel_counts_threads else 0,
+                level != "L4",
+            ),
         )
 
     def introduction(self) -> dict[str, Any]:
@@ -97,14 +105,14 @@ class Zygote:
         if pid == 0:
             os.set_blocking(printed_w, True)
             os.set_blocking(result_w, True)
-            run_child(self, request, blobs, zygote_pid, (self.null, printed_w, result_w))
+            run_child(self, request, blobs, zygote_pid, (printed_w, result_w))
         os.close(printed_w)
         os.close(result_w)
         pidfd = open_pidfd(pid)
         calls = len(request["tools"])
         bounds = {printed_r: self.limits["output_bytes"], result_r: self.config["result_bytes"] * calls}
         deadlines = (request["deadline_s"], request["deadline_s"] * calls)
-        watch = Watch(pid, pidfd, bounds, deadlines, self.sock.fileno(), self._overfull)
+        watch = Watch(pid, pidfd, bounds, deadlines, self.sock.fileno(), partial(self._excess, pid))
         ended_by = watch.until_end()
         _, code, usage = os.wait4(pid, 0)
         for fd in (printed_r, result_r, *([pidfd] if pidfd >= 0 else [])):
@@ -122,11 +130,17 @@ class Zygote:
     def _tidy(self) -> bool:
         """Empty the scratch; False where it takes too long or cannot be done, and the parent had better replace us."""
         files, _ = scratch.weigh(self.scratch, SWEEP_FILES_MAX)
-        return files <= SWEEP_FILES_MAX and scratch.sweep(self.scratch, self.scratch_id)
+        if files > SWEEP_FILES_MAX or not scratch.sweep(self.scratch, self.scratch_id):
+            return False
+        os.utime(self.scratch)  # the next call must not even read what the last one set it to
+        return os.stat(self.scratch).st_size == self.scratch_size  # folders of some file systems never shrink
 
-    def _overfull(self) -> bool:
+    def _excess(self, pid: int) -> str:
+        """What a running call has too much of: "threads", "disk" or "" = nothing."""
+        if not self.kernel_counts_threads and confine.threads_of(pid) > self.limits["threads"]:
+            return "threads"
         files, size = scratch.weigh(self.scratch, self.limits["scratch_files"])
-        return files > self.limits["scratch_files"] or size > self.limits["scratch_bytes"]
+        return "disk" if files > self.limits["scratch_files"] or size > self.limits["scratch_bytes"] else ""
 
 
 class Watch:
@@ -142,7 +156,7 @@ class Watch:
         bounds: dict[int, int],
         deadlines: tuple[float, float],
         control: int,
-        overfull: Callable[[], bool],
+        excess: Callable[[], str],
     ) -> None:
         self.pid, self.pidfd = pid, pidfd
         self.bounds = bounds
@@ -150,24 +164,27 @@ class Watch:
         self.last = time.monotonic() + in_all_s
         self.deadline = time.monotonic() + self.silence_s
         self.control = control
-        self.overfull = overfull
+        self.excess = excess
         self.heads: dict[int, bytearray] = {fd: bytearray() for fd in bounds}
 
     def until_end(self) -> str:
-        """Return "" where the child ended by itself, else "deadline", "output", "disk" or "parent" (who has gone)."""
+        """Return "" where the child ended by itself, else why it was ended.
+
+        That is "deadline", "output", "threads", "disk" or "parent" (who has gone).
+        """
         poll = select.poll()
         if self.pidfd >= 0:
             poll.register(self.pidfd, select.POLLIN)
         poll.register(self.control, select.POLLRDHUP)
         for fd in self.bounds:
             poll.register(fd, select.POLLIN)
-        weigh_at = time.monotonic() + POLL_MS / 1000
+        look_at = time.monotonic() + TICK_S
         while True:
             now = time.monotonic()
             left_ms = (self.deadline - now) * 1000
             if left_ms <= 0:
                 return self._end("deadline")
-            events = dict(poll.poll(min(left_ms, POLL_MS) + 1))
+            events = dict(poll.poll(min(left_ms, TICK_S * 1000) + 1))
             for fd in self.bounds.keys() & events.keys():
                 if self._read(fd):
                     self.deadline = min(self.last, now + self.silence_s)
@@ -179,10 +196,10 @@ class Watch:
                 return self._end("parent")
             if self.pidfd in events or (self.pidfd < 0 and self._has_ended()):
                 return self._last_words()
-            if now > weigh_at:
-                if self.overfull():
-                    return self._end("disk")
-                weigh_at = time.monotonic() + POLL_MS / 1000
+            if (looked := time.monotonic()) > look_at:
+                if too_much := self.excess():
+                    return self._end(too_much)
+                look_at = looked + max(TICK_S, WEIGHING_SHARE * (time.monotonic() - looked))
 
     def _has_ended(self) -> bool:
         """Whether the child is a zombie by now; its closing pipes wake the poll."""
@@ -290,7 +307,3 @@ def main() -> None:
     zygote.serve()
     os.close(read_end)
     scratch.remove(zygote.scratch, zygote.scratch_id)
-
-
-if __name__ == "__main__":
-    main()
