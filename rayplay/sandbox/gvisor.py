@@ -6,25 +6,14 @@ pidfd: the bundle's mounts stand for the first, and the zygote waits for its chi
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable
-from os import geteuid, getpid
+from os import geteuid
 from pathlib import Path
 from typing import Any
 
 from rayplay.errors import SandboxError
 
 BUNDLE_FILE = "config.json"
-FOLDER = "rayplay-gvisor-"  # and the owner's process id
-
-
-def make_folder() -> Path:
-    """A folder for a bundle, named after this process; those of processes that have gone are removed first."""
-    for left in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
-        owner = left.name.removeprefix(FOLDER).partition("-")[0]
-        if owner.isdigit() and not Path("/proc", owner).exists() and left.stat().st_uid == geteuid():
-            shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{FOLDER}{getpid()}-"))
 
 
 def runsc_path() -> str:

@@ -6,7 +6,6 @@ import shutil
 import site
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -16,8 +15,9 @@ from pathlib import Path
 
 import rayplay
 from rayplay.errors import SandboxError
-from rayplay.sandbox.gvisor import gvisor_command, make_folder, write_bundle
+from rayplay.sandbox.gvisor import gvisor_command, write_bundle
 from rayplay.sandbox.levels import Level, Limits
+from rayplay.sandbox.scratch import make_folder
 
 SCRATCH_INSIDE = "/scratch"  # at L3: a tmpfs of its own
 UID_FIRST, UID_COUNT = 61184, 4000  # the range that systemd sets aside for users that live only as long as a service
@@ -68,6 +68,7 @@ class Launch:
     command: tuple[str, ...]
     environment: dict[str, str]
     folder: Path | None  # made for this zygote, removed with it; at L3 nothing is needed on this side
+    held: int  # descriptor that marks the folder as in use; -1 where there is none
     scratch: str  # as the zygote sees it
     uid: int
     socket_is_stdin: bool = False  # gVisor passes no other descriptor
@@ -82,17 +83,17 @@ def prepare(setup: Setup, slot: int, program: str = "rayplay.sandbox.zygote") ->
     if sys.platform != "linux" or platform.machine() not in MACHINES:
         raise SandboxError(f"the sandbox needs Linux on {' or '.join(MACHINES)}, not {sys.platform}")
     wrapper = wrapper_of(setup)
-    folder, scratch = None, SCRATCH_INSIDE
+    folder, held, scratch = None, -1, SCRATCH_INSIDE
     uid = UID_FIRST + slot % UID_COUNT
     if setup.level is Level.L4:
         return _prepare_gvisor(setup, program, uid)
     if setup.level is not Level.L3:
-        folder = Path(tempfile.mkdtemp(prefix="rayplay-sandbox-"))
+        folder, held = make_folder("rayplay-scratch-")
         folder.chmod(0o711)  # children of another uid reach their scratch by its name
         (folder / "scratch").mkdir()
         scratch = str(folder / "scratch")
     environment = {**ENVIRONMENT, "HOME": scratch, "TMPDIR": scratch}
-    return Launch((*wrapper, *interpreter(program)), environment, folder, scratch, uid)
+    return Launch((*wrapper, *interpreter(program)), environment, folder, held, scratch, uid)
 
 
 def interpreter(program: str) -> tuple[str, ...]:
@@ -106,7 +107,8 @@ def interpreter(program: str) -> tuple[str, ...]:
 
 
 def _prepare_gvisor(setup: Setup, program: str, uid: int) -> Launch:
-    folder, network = make_folder(), "network" in setup.grants
+    network = "network" in setup.grants
+    folder, held = make_folder("rayplay-gvisor-")
     environment = {**ENVIRONMENT, "HOME": SCRATCH_INSIDE, "TMPDIR": SCRATCH_INSIDE}
     write_bundle(
         folder,
@@ -120,7 +122,7 @@ def _prepare_gvisor(setup: Setup, program: str, uid: int) -> Launch:
     )
     outside = {"PATH": os.defpath, "HOME": str(folder)}
     command = gvisor_command(folder, network)
-    return Launch(command, outside, folder, SCRATCH_INSIDE, uid, socket_is_stdin=True)
+    return Launch(command, outside, folder, held, SCRATCH_INSIDE, uid, socket_is_stdin=True)
 
 
 def wrapper_of(setup: Setup) -> tuple[str, ...]:

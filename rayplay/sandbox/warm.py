@@ -1,5 +1,6 @@
 """One zygote as its owner sees it: start, exchange a call for a reply within a deadline, end."""
 
+import os
 import socket
 import subprocess
 import tempfile
@@ -8,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from os import geteuid
 from typing import IO, Any
 
 from rayplay.errors import SandboxError, ToolboxError
@@ -64,6 +64,7 @@ class Zygote:
         self.renewed = False  # whether a successor has been ordered
         self.process: subprocess.Popen | None = None
         self.launch = prepare(setup, slot, program)
+        self.held = self.launch.held
         self.folder_id = scratch.identity(self.launch.folder) if self.launch.folder else None
         self.complaints = tempfile.TemporaryFile()  # noqa: SIM115
         try:
@@ -86,7 +87,7 @@ class Zygote:
 
     def _greet(self, setup: Setup) -> dict:
         limits, networked = setup.limits, "network" in setup.grants
-        owner = geteuid() != 0 and setup.level < Level.L3  # at L3 the mounts are read-only for everybody
+        owner = os.geteuid() != 0 and setup.level < Level.L3  # at L3 the mounts are read-only for everybody
         config = {
             "modules": setup.modules,
             "search_paths": setup.search_paths,
@@ -143,6 +144,9 @@ class Zygote:
             scratch.sweep(folder, self.folder_id)
             with suppress(OSError):  # something that a child of ours cannot have left; better a folder than a crash
                 folder.rmdir()
+        if self.held >= 0:
+            os.close(self.held)
+            self.held = -1
 
 
 def start(launch: Launch, complaints: IO[bytes]) -> tuple[socket.socket, subprocess.Popen]:

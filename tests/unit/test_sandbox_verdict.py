@@ -1,7 +1,7 @@
 """What the parent saw decides the status; what the child wrote is only text."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rayplay.records import Status
@@ -93,6 +93,7 @@ def test_a_batch_never_gives_more_results_than_calls():
     assert len(read_batch(reply(frame(b"R", b"1") * 5), request, LIMITS)) == 2
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_frame_or_a_crash(raw: bytes):
     found = split_frame(raw)
