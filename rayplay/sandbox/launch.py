@@ -15,7 +15,7 @@ from pathlib import Path
 
 import rayplay
 from rayplay.errors import SandboxError
-from rayplay.sandbox.gvisor import gvisor_command, write_bundle
+from rayplay.sandbox.gvisor import gvisor_command, runsc_path, write_bundle
 from rayplay.sandbox.levels import Level, Limits
 from rayplay.sandbox.scratch import make_folder
 
@@ -108,6 +108,7 @@ def interpreter(program: str) -> tuple[str, ...]:
 
 def _prepare_gvisor(setup: Setup, program: str, uid: int) -> Launch:
     network = "network" in setup.grants
+    runsc_path()  # refuses before a folder is made
     folder, held = make_folder("rayplay-gvisor-")
     environment = {**ENVIRONMENT, "HOME": SCRATCH_INSIDE, "TMPDIR": SCRATCH_INSIDE}
     write_bundle(
