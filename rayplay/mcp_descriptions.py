@@ -9,6 +9,7 @@ from mcp import types
 
 from rayplay.errors import ToolboxError
 from rayplay.records import ToolSpec
+from rayplay.toolbox import schema_dialect
 
 MAX_DESCRIPTION = 400
 
@@ -21,7 +22,7 @@ def describe(
     skipped: dict[str, str] = {}
     for entry in found:
         try:
-            jsonschema.Draft202012Validator.check_schema(entry.input_schema)
+            schema_dialect(entry.input_schema).check_schema(entry.input_schema)
         except jsonschema.SchemaError as error:
             skipped[entry.name] = f"its schema is none: {error.message[:100]}"
             continue

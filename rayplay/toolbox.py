@@ -11,19 +11,28 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jsonschema
+from jsonschema.protocols import Validator
+from jsonschema.validators import validator_for
 from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from rayplay.errors import ToolboxError
 from rayplay.marks import MARK, ToolError, is_tool, tool
 from rayplay.records import Json, ToolSpec
 
 __all__ = [
-    "ToolError", "check_arguments", "coerce_arguments", "find_tool", "is_tool", "read_docstring", "spec_of", "tool",
+    "ToolError", "check_arguments", "coerce_arguments", "find_tool", "is_tool", "read_docstring", "schema_dialect",
+    "spec_of", "tool",
 ]  # fmt: skip
 
 MAX_ARGUMENT_BYTES = 200_000
 MAX_ARGUMENT_DEPTH = 24
+# Where one of these stands beside `properties`, it may name arguments too
+_MORE_ARGUMENTS = frozenset(("additionalProperties", "patternProperties", "anyOf", "oneOf", "allOf", "$ref", "if"))
+
+_NO_NETWORK = Registry()  # where none is given, validators fetch a schema's references
 
 _ARGS_ENTRY = re.compile(r"^(\w+)\s*(?:\([^)]*\))?:\s*(.*)$")
 
@@ -56,18 +65,23 @@ def coerce_arguments(function: Callable[..., Any], arguments: Json) -> Json:
 def check_arguments(spec: ToolSpec, arguments: Any) -> str:
     """Why `arguments` do not satisfy the tool's schema, in words for the model; "" where they do.
 
-    Unknown keys are refused even where the schema is silent: a misspelt optional argument must not pass as absent.
+    Unknown keys are refused even where the schema is silent: a misspelt optional argument must not pass as absent. A
+    schema of somebody else's that cannot be applied (references to nowhere or in circles, another language's regular
+    expressions) refuses nothing: the tool itself will.
     """
     if not isinstance(arguments, dict):
         return f"arguments must be an object, not {type(arguments).__name__}"
     if _depth(arguments) > MAX_ARGUMENT_DEPTH:
         return f"arguments are nested deeper than {MAX_ARGUMENT_DEPTH}"
     known = spec.parameters.get("properties", {})
-    if not spec.parameters.get("additionalProperties"):
+    if not any(spec.parameters.get(key) for key in _MORE_ARGUMENTS):
         for key in arguments:
             if key not in known:
                 return f"unknown argument {str(key)[:60]!r}; {spec.name} takes: {', '.join(known) or 'none'}"
-    error = next(iter(_validator(spec).iter_errors(arguments)), None)
+    try:
+        error = next(iter(_validator(spec).iter_errors(arguments)), None)
+    except (Unresolvable, RecursionError, re.error):
+        return ""
     if error is None:
         return ""
     where = ".".join(str(part) for part in error.absolute_path)
@@ -126,8 +140,13 @@ def _tidy(schema: Any) -> Any:
     return {k: _tidy(v) for k, v in schema.items() if not (k == "title" and isinstance(v, str))}
 
 
-def _validator(spec: ToolSpec) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(spec.parameters)
+def schema_dialect(schema: Json) -> type[Validator]:
+    """The validator of the draft that a schema names, else of 2020-12."""
+    return validator_for(schema, default=jsonschema.Draft202012Validator)
+
+
+def _validator(spec: ToolSpec) -> Validator:
+    return schema_dialect(spec.parameters)(spec.parameters, registry=_NO_NETWORK)
 
 
 def _depth(value: Any, seen: int = 0) -> int:

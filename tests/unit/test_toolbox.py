@@ -103,6 +103,28 @@ def test_arguments_are_checked_in_words(arguments: object, problem: str) -> None
     assert found.startswith(problem) if problem else found == ""
 
 
+POINT = {"type": "object", "properties": {"x": {"type": "number"}}, "required": ["x"]}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "arguments", "problem"),
+    [
+        ({"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}, {"b": 1}, ""),
+        ({"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}, {"c": 1}, "{'c': 1} is not valid"),
+        ({"$ref": "#/$defs/P", "$defs": {"P": POINT}}, {"x": 1}, ""),
+        ({"$ref": "#/$defs/P", "$defs": {"P": POINT}}, {"x": "1"}, "x: '1' is not of type 'number'"),
+        ({"properties": {"p": {"$ref": "#/$defs/Nowhere"}}}, {"p": 1}, ""),
+        ({"properties": {"p": {"$ref": "http://127.0.0.1:9/schema.json"}}}, {"p": 1}, ""),
+        ({"properties": {"p": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"$ref": "#/$defs/A"}}}, {"p": 1}, ""),
+        ({"properties": {"p": {"type": "string", "pattern": r"^\p{L}+$"}}}, {"p": "a"}, ""),
+        ({"type": "object"}, {"p": 1}, "unknown argument 'p'; other takes: none"),
+    ],
+)
+def test_schemas_of_others_refuse_what_they_can_refuse(parameters: dict, arguments: dict, problem: str) -> None:
+    found = check_arguments(ToolSpec(name="other", parameters=parameters), arguments)
+    assert found.startswith(problem) if problem else found == ""
+
+
 def test_deep_arguments_are_refused_before_the_schema_sees_them() -> None:
     deep: list = []
     for _ in range(100):
