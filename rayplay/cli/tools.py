@@ -22,8 +22,9 @@ tools_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look a
 Folder = Annotated[Path, typer.Option(help="Folder of the tool files.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Require = Annotated[str, typer.Option(help="Lowest isolation level to accept; L0 is no isolation at all.")]
+NEEDS = ("network", "files")
 Allow = Annotated[list[str] | None, typer.Option(help="What tools may need: network or files. Repeat for both.")]
-Deadline = Annotated[float | None, typer.Option(help="Seconds for one call, where that is less than the tool's own.")]
+Deadline = Annotated[float | None, typer.Option(min=0.01, help="Seconds for one call; at most the tool's own.")]
 
 
 @tools_app.command("list", epilog="Example: `rayplay tools list`")
@@ -150,8 +151,11 @@ def open_sandbox(
 
     Raises:
         SandboxError: The level is below `require`.
-        ToolboxError: There is no level of that name.
+        ToolboxError: There is no level, or nothing to allow, of that name.
     """
+    unknown = [need for need in allow or () if need not in NEEDS]
+    if unknown:
+        raise ToolboxError(f"--allow {unknown[0]!r}: there are {', '.join(NEEDS)}")
     if require not in Level.__members__:
         raise ToolboxError(f"--require {require!r}: there are {', '.join(Level.__members__)}")
     level = require_level(require).level if require != Level.L0 else Level.L0

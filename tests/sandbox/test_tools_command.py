@@ -58,6 +58,7 @@ def test_letters_of_any_alphabet_and_halves_of_letters_are_printed() -> None:
 def test_what_a_tool_needs_must_be_allowed() -> None:
     result = run("call", "weather_live", '{"city": "Paris"}')
     assert isinstance(result.exception, ToolboxError) and "--allow network" in str(result.exception)
+    assert "there are network, files" in str(run("call", "weather", '{"city": "Paris"}', "--allow", "net").exception)
 
 
 def test_a_batch_keeps_its_order_among_hostile_and_broken_lines(tmp_path: Path) -> None:
