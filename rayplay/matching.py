@@ -1,8 +1,8 @@
 """Expected against made: calls with typed arguments, answers as numbers or contained text, end states.
 
-Strings are compared without case and white space, numbers by value with int accepted for float (as BFCL's checker
-does), booleans never equal numbers, lists in order, objects by key. An argument that the expected call does not name
-may be given only with its schema's default; one whose alternatives hold None may be left out.
+Strings are compared without case and white space, lists in order, objects by key. Types follow BFCL's checker: an
+integer may stand for a float but no float for an integer, and booleans never equal numbers. An argument that the expected
+call does not name may be given only with its schema's default; one whose alternatives hold None may be left out.
 """
 
 import json
@@ -31,12 +31,13 @@ class CallMatch(NamedTuple):
         return self.missing == 0 and self.extra == 0
 
 
-def same_value(expected: Any, given: Any, tolerance: float = 1e-6) -> bool:
-    """Typed equality of two JSON values."""
+def same_value(expected: Any, given: Any) -> bool:
+    """Typed equality of two JSON values; floats up to what computing them may lose, integers exactly."""
     if isinstance(expected, bool) or isinstance(given, bool):
         return expected is given
     if isinstance(expected, int | float) and isinstance(given, int | float):
-        return math.isclose(expected, given, rel_tol=tolerance, abs_tol=1e-9)
+        exact = isinstance(expected, int) and isinstance(given, int)
+        return expected == given or (not exact and _close(expected, given))
     if isinstance(expected, str) and isinstance(given, str):
         return _plain(expected) == _plain(given)
     if isinstance(expected, list) and isinstance(given, list):
@@ -54,30 +55,32 @@ def argument_score(expected: ExpectedCall, call: ToolCall, spec: ToolSpec | None
     for key in keys:
         accepted = [*expected.alternatives.get(key, ()), *_one(expected.arguments, key)] or _one(defaults, key)
         if key in call.arguments:
-            right += any(same_value(value, call.arguments[key]) for value in accepted)
+            given = call.arguments[key]
+            typed = _of_type(_properties(spec).get(key), given)
+            right += typed and any(same_value(value, given) for value in accepted)
         else:
             right += None in accepted or (key in defaults and any(same_value(v, defaults[key]) for v in accepted))
     return right / len(keys) if keys else 1.0
 
 
 def match_calls(expected: Expected, made: Iterable[ToolCall], tools: Iterable[ToolSpec] = ()) -> CallMatch:
-    """Pair expected calls with made ones, the best-fitting first; order does not matter."""
-    left, tools = list(made), tuple(tools)
-    names_right, scores = 0, []
-    exact = 0
-    for want in expected.calls:
-        same_name = [(argument_score(want, c, find_tool(tools, c.name)), -i) for i, c in enumerate(left)
-                     if c.name == want.name and c.problem is None]  # fmt: skip
-        if not same_name:
-            scores.append(0.0)
-            continue
-        score, index = max(same_name)
-        left.pop(-index)
-        names_right += 1
-        scores.append(score)
-        exact += score == 1.0
-    made_count = len(left) + names_right
-    return CallMatch(names_right, tuple(scores), len(expected.calls) - exact, made_count - exact)
+    """Pair expected calls with made ones of the same name, the best-fitting first; their order does not matter."""
+    made, tools = list(made), tuple(tools)
+    fits = [
+        (argument_score(want, call, find_tool(tools, call.name)), -i, -j)
+        for i, want in enumerate(expected.calls)
+        for j, call in enumerate(made)
+        if call.name == want.name and call.problem is None
+    ]
+    scores: dict[int, float] = {}
+    used: set[int] = set()
+    for score, i, j in sorted(fits, reverse=True):
+        if i not in scores and j not in used:
+            scores[i] = score
+            used.add(j)
+    exact = sum(score == 1.0 for score in scores.values())
+    by_call = tuple(scores.get(-i, 0.0) for i in range(len(expected.calls)))
+    return CallMatch(len(scores), by_call, len(expected.calls) - exact, len(made) - exact)
 
 
 def answer_found(expected: Expected, text: str) -> float:
@@ -133,6 +136,22 @@ def _contains(whole: Any, part: Any, levels: int = 2) -> bool:
     if levels and isinstance(part, dict) and isinstance(whole, dict):
         return all(key in whole and _contains(whole[key], value, levels - 1) for key, value in part.items())
     return same_value(part, whole)
+
+
+def _close(a: float, b: float) -> bool:
+    try:
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9)
+    except OverflowError:  # an integer beyond the floats
+        return False
+
+
+def _of_type(schema: Any, value: Any) -> bool:
+    """Whether no float stands where the schema says integer, in lists neither."""
+    if not isinstance(schema, dict):
+        return True
+    if isinstance(value, list):
+        return all(_of_type(schema.get("items"), item) for item in value)
+    return not (isinstance(value, float) and schema.get("type") == "integer")
 
 
 def _plain(text: str) -> str:

@@ -5,13 +5,16 @@ counts) and what the model said, never a status that a tool printed.
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 from rayplay.errors import RecipeError
 from rayplay.matching import answer_found, end_state_reached, match_calls
-from rayplay.records import Status, StopReason, ToolCall, ToolResult, Trajectory
+from rayplay.records import ExpectedCall, Status, StopReason, ToolCall, ToolResult, Trajectory
 
-Reward = Callable[[Trajectory], float | None]  # None: this sample cannot be judged so; the part is left out
+# None: this sample cannot be judged so. The part is left out, and the sample is not compared with judged siblings.
+Reward = Callable[[Trajectory], float | None]
 
 UNREADABLE = (Status.INVALID_JSON, Status.UNKNOWN_TOOL, Status.BAD_ARGUMENTS)
 
@@ -112,35 +115,42 @@ def success(trajectory: Trajectory) -> float:
 
 
 def toolrl(trajectory: Trajectory) -> float:
-    """The graded reward of ToolRL (Qian et al. 2025, section 3.3), mapped from [-3, 4] to [0, 1].
+    """The graded reward of ToolRL (Qian et al. 2025, https://arxiv.org/abs/2504.13958), mapped from [-3, 4] to [0, 1].
 
-    Format gives 0 or 1. Correctness is 6 * R / S - 3, where R sums, over expected calls, the Jaccard similarity of the
-    tool names (once), that of the parameter names and the number of right values; S is the most that R can be.
+    Format gives 1 where every message ended, every call can be read, and calls were made exactly where some are
+    expected; else 0. Correctness is 6 * R / S - 3, and -3 where a call cannot be read or none was made. R sums the
+    similarity of the tools' names, as multisets, and for each expected call that of its parameters' names and the number
+    of right values in its best partner; S is the most that R can be. Without an expected call that leaves 3 or -3.
     """
     expected, made = trajectory.task.expected.calls, calls_of(trajectory)
-    form = float(format_correct(trajectory) == 1.0)
-    if not expected or not made:
-        correct = 3.0 if len(expected) == len(made) else -3.0
-        return (form + correct + 3) / 7
-    gained = _jaccard({c.name for c in expected}, {c.name for c in made})
+    if any(call.problem for call in made) or (expected and not made):
+        return 0.0
+    finished = bool(trajectory.turns) and all(turn.finish == "stop" for turn in trajectory.turns)
+    form = float(finished and bool(made) == bool(expected))
+    gained = _similarity([c.name for c in expected], [c.name for c in made])
     possible = 1.0
     left = list(made)
     for want in expected:
         possible += 1 + len(want.arguments)
-        scored = [(_call_score(want.arguments, c), i) for i, c in enumerate(left) if c.name == want.name]
-        if scored:
-            score, index = max(scored)
-            left.pop(index)
-            gained += score
-    return (form + 6 * gained / possible - 3 + 3) / 7
+        partners = [c for c in left if c.name == want.name]
+        best = max(partners, key=lambda call: _call_score(want, call), default=None)
+        if best is not None and _call_score(want, best) > 0:
+            left.remove(best)
+            gained += _call_score(want, best)
+    return (form + 6 * gained / possible) / 7
 
 
-def _call_score(want: Mapping[str, object], call: ToolCall) -> float:
-    return _jaccard(set(want), set(call.arguments)) + sum(call.arguments.get(k) == v for k, v in want.items())
+def _call_score(want: ExpectedCall, call: ToolCall) -> float:
+    """Similarity of the parameters' names, plus the number of right values."""
+    given = call.arguments
+    right = sum(k in given and given[k] in (v, *want.alternatives.get(k, ())) for k, v in want.arguments.items())
+    return _similarity(want.arguments, given) + right
 
 
-def _jaccard(a: set[str], b: set[str]) -> float:
-    return len(a & b) / len(a | b) if a | b else 1.0
+def _similarity(a: Iterable[str], b: Iterable[str]) -> float:
+    """Jaccard similarity of two multisets; 1.0 of two empty ones."""
+    a, b = Counter(iter(a)), Counter(iter(b))
+    return (a & b).total() / (a | b).total() if a | b else 1.0
 
 
 REWARDS: dict[str, Reward] = {
@@ -185,9 +195,24 @@ def _find_reward(name: str) -> Reward:
 
 
 def score(trajectory: Trajectory, weights: Mapping[str, float], rewards: Mapping[str, Reward]) -> Trajectory:
-    """The trajectory with its parts and their weighted mean, over the parts that could be judged."""
-    found = {name: reward(trajectory) for name, reward in rewards.items()}
-    parts = {name: float(part) for name, part in found.items() if part is not None}
+    """The trajectory with its parts and their weighted mean, over the parts that could be judged.
+
+    Raises:
+        RecipeError: A reward of the user's own failed, or gave something else than a number or None.
+    """
+    found = {name: _part(name, reward, trajectory) for name, reward in rewards.items()}
+    parts = {name: part for name, part in found.items() if part is not None}
     total = sum(abs(weights[name]) for name in parts)
     mean = sum(weights[name] * part for name, part in parts.items()) / total if total else 0.0
     return trajectory.model_copy(update={"rewards": parts, "reward": mean})
+
+
+def _part(name: str, reward: Reward, trajectory: Trajectory) -> float | None:
+    try:
+        found = reward(trajectory)
+        part = None if found is None else float(found)
+    except Exception as error:  # the user's code may fail in any way
+        raise RecipeError(f"rewards.{name} failed on sample {trajectory.sample_id}: {error!r}; mend it") from error
+    if part is not None and not math.isfinite(part):
+        raise RecipeError(f"rewards.{name} gave {part} for sample {trajectory.sample_id}; give a number, or None")
+    return part

@@ -64,7 +64,8 @@ def vllm_parser(name: str, tokenizer: PreTrainedTokenizerBase, ends: frozenset[i
     Raises:
         ModelError: vLLM has no parser of that name, or it does not fit the tokenizer.
     """
-    logging.getLogger("vllm.tool_parsers").setLevel(logging.CRITICAL)  # a broken call is data, not an error to log
+    for source in ("vllm.tool_parsers", "vllm.parser"):
+        logging.getLogger(source).setLevel(logging.CRITICAL)  # a broken call is data, not an error to log
     parser_class = _parser_class(name)
     try:
         request = parser_class(tokenizer).adjust_request(ChatCompletionRequest(**ASKED))

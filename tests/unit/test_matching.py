@@ -21,6 +21,8 @@ def made(name: str, problem: Status | None = None, **arguments) -> ToolCall:
         ({"a": 1}, {"a": 1, "b": 2}, False),
         (None, None, True),
         (0.1 + 0.2, 0.3, True),
+        (5551234567, 5551234568, False),
+        (1.5, 10**400, False),
     ],
 )
 def test_values_are_compared_by_type(a, b, same):
@@ -35,6 +37,23 @@ def test_alternatives_defaults_and_optional_arguments():
     assert argument_score(want, made("f", a=1, x=6), spec) == 0.5
     assert argument_score(want, made("f", a=1, unit="m", x=5), spec) == 1.0
     assert argument_score(want, made("f", a=1, unit="km", x=5), spec) < 1.0
+
+
+def test_an_integer_may_stand_for_a_float_and_no_float_for_an_integer():
+    numbers = {"type": "array", "items": {"type": "integer"}}
+    spec = ToolSpec(
+        name="f", parameters={"properties": {"x": {"type": "number"}, "n": {"type": "integer"}, "ns": numbers}}
+    )
+    want = ExpectedCall(name="f", arguments={"x": 2.0, "n": 5, "ns": [1, 2]})
+    assert argument_score(want, made("f", x=2, n=5, ns=[1, 2]), spec) == 1.0
+    assert argument_score(want, made("f", x=2, n=5.0, ns=[1, 2]), spec) == pytest.approx(2 / 3)
+    assert argument_score(want, made("f", x=2, n=5, ns=[1, 2.0]), spec) == pytest.approx(2 / 3)
+
+
+def test_the_best_fitting_calls_are_paired_first():
+    expected = Expected(calls=tuple(ExpectedCall(name="f", arguments={"a": a, "b": a}) for a in (1, 2)))
+    match = match_calls(expected, [made("f", a=2, b=2)])
+    assert match.argument_scores == (0.0, 1.0) and (match.missing, match.extra) == (1, 0)
 
 
 def test_calls_match_in_any_order_and_each_counts_once():

@@ -68,6 +68,29 @@ def test_each_part_scores_what_it_says(trajectory, parts):
     assert {name: REWARDS[name](trajectory) for name in parts} == pytest.approx(parts)
 
 
+TWO_CALLS = Expected(calls=tuple(ExpectedCall(name="add", arguments={"a": a, "b": 1}) for a in (1, 2)))
+UNREADABLE = Turn(start=1, end=2, calls=(ToolCall(call_id="c", name="add", problem=Status.INVALID_JSON),))
+
+
+@pytest.mark.parametrize(
+    ("trajectory", "total"),
+    [
+        (episode(TWO_CALLS, calling("add", a=1, b=1), calling("add", a=2, b=1), saying("ok")), 4.0),
+        (episode(TWO_CALLS, calling("add", a=1, b=1)), 1 - 3 + 6 * (1 / 2 + 3) / 7),
+        (episode(TWO_CALLS, calling("add", "add", c=1)), 1 - 3 + 6 * 1 / 7),
+        (episode(TWO_CALLS, calling("add", a=1), calling("sub", b=1)), 1 - 3 + 6 * (1 / 3 + 1 / 2 + 1) / 7),
+        (episode(TWO_CALLS, calling("add", "add", a=1, b=1), calling(finish="length")),
+         0 - 3 + 6 * (1 + 3 + 2) / 7),
+        (episode(TWO_CALLS, saying("no")), -3.0),
+        (episode(TWO_CALLS, UNREADABLE), -3.0),
+        (episode(NO_CALL, saying("Hello.")), 4.0),
+        (episode(NO_CALL, calling("add")), -3.0),
+    ],
+)  # fmt: skip
+def test_toolrl_is_the_papers_total_mapped_to_the_unit_interval(trajectory, total):
+    assert REWARDS["toolrl"](trajectory) == pytest.approx((total + 3) / 7)
+
+
 def test_the_reward_is_the_weighted_mean_and_the_parts_are_kept():
     weights = {"answer": 3.0, "arguments": 1.0}
     scored = score(episode(ONE_CALL, calling("add", a=9), saying("It is 2.")), weights, find_rewards(weights))
@@ -81,6 +104,21 @@ def test_a_users_own_reward_is_named_by_module_and_function():
 
 def half(trajectory: Trajectory) -> float:
     return 0.5
+
+
+def broken(trajectory: Trajectory) -> float:
+    raise KeyError("answer")
+
+
+def endless(trajectory: Trajectory) -> float:
+    return float("nan")
+
+
+@pytest.mark.parametrize(("name", "said"), [("broken", "KeyError"), ("endless", "gave nan")])
+def test_a_users_reward_that_fails_is_named_with_the_sample(name, said):
+    weights = {f"tests.unit.test_rewards:{name}": 1.0}
+    with pytest.raises(RecipeError, match=f"{name} .*{said}"):
+        score(RIGHT, weights, find_rewards(weights))
 
 
 @pytest.mark.parametrize("weights", [{"anwser": 1.0}, {"no.such:thing": 1.0}, {"answer": 0.0}])
