@@ -134,7 +134,7 @@ class Dialect:
         plain = self.tokenizer.decode(sampled_ids, skip_special_tokens=True).strip()
         attempted = any(mark in text for mark in self.family.call_marks)
         try:
-            message = (self.parser or self._by_response_template)(prompt_ids, sampled_ids)
+            message = (self.parser or self._by_response_template)(prompt_ids, sampled_ids) if sampled_ids else {}
         except (ValueError, TypeError, KeyError, RecursionError, IndexError, AttributeError):
             message = {}
         calls = tuple(_read_call(entry, f"{address}.{n}") for n, entry in enumerate(message.get("tool_calls") or ()))

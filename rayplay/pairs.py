@@ -1,7 +1,7 @@
 """Scored siblings -> Pairs, each with the reason why its rejected side is worse.
 
-A group is all samples of one task in one round. Samples that ended through our fault (`unavailable`), that were cut by
-the clock, or whose prompt did not fit, teach nothing and are left out.
+A group is all samples of one task in one round. Samples that ended through our fault (`unavailable`), or that the clock or
+a token limit cut off, teach nothing and are left out; so are those that a reward could not judge while siblings could be.
 """
 
 import statistics
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from rayplay.records import Demonstration, Pair, Reason, Row, Status, StopReason, Task, Trajectory, Turn, digest
 from rayplay.rewards import UNREADABLE
 
-UNUSABLE = (StopReason.UNAVAILABLE, StopReason.TIME_LIMIT, StopReason.PROMPT_TOO_LONG)
+UNUSABLE = (StopReason.UNAVAILABLE, StopReason.TIME_LIMIT, StopReason.TOKEN_LIMIT, StopReason.PROMPT_TOO_LONG)
 FULL_REWARD = 1.0
 SHOWN = "demonstration"  # stands in the place of a sample's number and of a policy's version
 
@@ -19,15 +19,22 @@ Candidate = tuple[Trajectory, Trajectory]  # (chosen, rejected)
 Strategy = Callable[[Sequence[Trajectory], float], list[Candidate]]
 
 
-def usable(trajectory: Trajectory) -> bool:
-    """Whether an episode may become training data."""
-    return trajectory.stop_reason not in UNUSABLE and bool(trajectory.turns)
+def usable(group: Iterable[Trajectory]) -> list[Trajectory]:
+    """The samples of a group that may become training data: whole ones, all judged by the same rewards."""
+    whole = [t for t in group if t.stop_reason not in UNUSABLE and t.turns]
+    parts = {name for t in whole for name in t.rewards}
+    return [t for t in whole if t.policy == SHOWN or t.rewards.keys() == parts]
+
+
+def margin(chosen: Trajectory, rejected: Trajectory) -> float:
+    """By how much the chosen sample is better, without the last digits of floats: 1.0 is 0.2 above 0.8."""
+    return round(chosen.reward - rejected.reward, 9)
 
 
 def best_vs_rest(group: Sequence[Trajectory], min_margin: float) -> list[Candidate]:
     """The best sample against every one worse by the margin, worst first."""
     ranked = _ranked(group)
-    return [(ranked[0], t) for t in reversed(ranked) if ranked[0].reward - t.reward >= min_margin]
+    return [(ranked[0], t) for t in reversed(ranked) if margin(ranked[0], t) >= min_margin]
 
 
 def best_vs_worst(group: Sequence[Trajectory], min_margin: float) -> list[Candidate]:
@@ -38,8 +45,8 @@ def best_vs_worst(group: Sequence[Trajectory], min_margin: float) -> list[Candid
 def above_margin(group: Sequence[Trajectory], min_margin: float) -> list[Candidate]:
     """Every two samples that differ by the margin, the widest margin first."""
     ranked = _ranked(group)
-    both = [(a, b) for i, a in enumerate(ranked) for b in ranked[i + 1 :] if a.reward - b.reward >= min_margin]
-    return sorted(both, key=lambda pair: pair[1].reward - pair[0].reward)
+    both = [(a, b) for i, a in enumerate(ranked) for b in ranked[i + 1 :] if margin(a, b) >= min_margin]
+    return sorted(both, key=lambda pair: -margin(*pair))
 
 
 # strategy -> (which siblings to compare, whether a pair is one decision or the whole rest of the trajectory)
@@ -65,7 +72,7 @@ def make_pairs(
         max_per_task: At most this many pairs.
     """
     compare, one_decision = STRATEGIES[strategy]
-    candidates = [t for t in group if usable(t)]
+    candidates = usable(group)
     if len(candidates) < 2:
         return []
     found: dict[str, Pair] = {}
@@ -90,7 +97,7 @@ def needs_demonstration(group: Sequence[Trajectory], when: str, min_margin: floa
             "unsolved_groups" (no sample is right).
         min_margin: Least difference of reward that makes a pair.
     """
-    rewards = [t.reward for t in group if usable(t)]
+    rewards = [t.reward for t in usable(group)]
     if when == "never" or not rewards or max(rewards) >= FULL_REWARD:
         return False
     return when == "unsolved_groups" or max(rewards) - min(rewards) < min_margin
@@ -158,17 +165,17 @@ def pair_at_divergence(chosen: Trajectory, rejected: Trajectory, *, one_decision
     if index is None:
         return None
     left, right = chosen.turns[index], rejected.turns[index]
-    if decision(left) == decision(right) and left.finish == right.finish:
+    if decision(left) == decision(right):
         return None
     start = left.start
     ends = (left.end, right.end) if one_decision else (len(chosen.token_ids), len(rejected.token_ids))
     sides = [t.token_ids[start:end] for t, end in zip((chosen, rejected), ends, strict=True)]
     masks = [t.sampled_mask[start:end] for t, end in zip((chosen, rejected), ends, strict=True)]
     return Pair(
-        pair_id=digest([chosen.group, sides]),
+        pair_id=digest([chosen.group, chosen.token_ids[:start], sides]),
         task_id=chosen.task.task_id,
         reason=reason_of(left, right, later=index > 0),
-        margin=chosen.reward - rejected.reward,
+        margin=margin(chosen, rejected),
         prompt_ids=chosen.token_ids[:start],
         chosen_ids=sides[0],
         rejected_ids=sides[1],
@@ -183,8 +190,6 @@ def pair_at_divergence(chosen: Trajectory, rejected: Trajectory, *, one_decision
 
 def reason_of(chosen: Turn, rejected: Turn, *, later: bool = False) -> Reason:
     """Why `rejected` is worse than `chosen` at the same point of one history; `later` = after earlier calls."""
-    if rejected.finish != "stop":
-        return Reason.NOT_FINISHED
     if not rejected.calls:
         return Reason.NO_CALL if chosen.calls else Reason.WRONG_ANSWER
     if any(c.problem is Status.INVALID_JSON for c in rejected.calls):
@@ -219,7 +224,7 @@ def describe(turn: Turn) -> str:
 
 def sft_rows(group: Sequence[Trajectory], min_reward: float = FULL_REWARD) -> list[Row]:
     """Rejection sampling: distinct episodes whose reward reaches `min_reward`, loss on sampled tokens alone."""
-    good = {t.token_ids: t for t in _ranked([t for t in group if usable(t)]) if t.reward >= min_reward}
+    good = {t.token_ids: t for t in _ranked(usable(group)) if t.reward >= min_reward}
     return [Row(row_id=t.sample_id, token_ids=ids, mask=t.sampled_mask) for ids, t in good.items()]
 
 
@@ -228,7 +233,7 @@ def kto_rows(group: Sequence[Trajectory], threshold: float = FULL_REWARD) -> lis
 
     Unlike pairs this uses groups that all pass or all fail (KTO, Ethayarajh et al. 2024).
     """
-    distinct = {t.token_ids: t for t in _ranked([t for t in group if usable(t)])}
+    distinct = {t.token_ids: t for t in _ranked(usable(group))}
     return [
         Row(row_id=t.sample_id, token_ids=ids, mask=t.sampled_mask, label=t.reward >= threshold)
         for ids, t in distinct.items()
@@ -241,7 +246,7 @@ def grpo_rows(group: Sequence[Trajectory]) -> list[Row]:
     A group whose rewards are all alike teaches nothing and gives no rows.
     GRPO: Shao et al. 2024, https://arxiv.org/abs/2402.03300, section 4.1.2.
     """
-    samples = _ranked([t for t in group if usable(t)])
+    samples = _ranked(usable(group))
     rewards = [t.reward for t in samples]
     if len(set(rewards)) < 2:
         return []

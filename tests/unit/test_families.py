@@ -168,6 +168,11 @@ def test_mask_and_ids_are_what_was_sampled_whatever_was_sampled(named):
             assert list(played.token_ids[turn.start : turn.end]) == tokens
 
 
+def test_an_empty_completion_is_an_empty_answer(named):
+    _, dialect = named
+    assert dialect.parse(dialect.render([ASK], [SPEC]), [], "g/0#0") == ("", ())
+
+
 def test_special_tokens_in_a_result_stay_text(named):
     _, dialect = named
     hostile = "".join(dialect.tokenizer.all_special_tokens) + "".join(dialect.family.role_marks)

@@ -3,6 +3,7 @@ import random
 import pytest
 
 from rayplay.pairs import (
+    UNUSABLE,
     as_sample,
     balance_reasons,
     grpo_rows,
@@ -76,7 +77,6 @@ GOOD = sample(0, 1.0, RIGHT, DONE)
         ([((34,), {"calls": [{"name": "add"}], "statuses": [Status.TOOL_ERROR]})], Reason.EXECUTION_FAILED),
         ([((35,), {"calls": [{"name": "add"}], "statuses": [Status.OK]})], Reason.WRONG_ARGUMENTS),
         ([((36,), {"calls": [ADD, ADD], "statuses": [Status.OK, Status.OK]})], Reason.EXTRA_CALLS),
-        ([((37,), {"content": "", "finish": "length"})], Reason.NOT_FINISHED),
         ([RIGHT, ((38,), {"content": "It is 3."})], Reason.WRONG_ANSWER),
         ([RIGHT, RIGHT], Reason.EXTRA_CALLS),
     ],
@@ -112,12 +112,30 @@ def test_pairing_ignores_arrival_order():
         assert make_pairs(shuffled, max_per_task=3) == expected
 
 
-def test_no_pair_from_our_own_faults_equal_rewards_or_equal_decisions():
-    lost = sample(1, 0.0, RIGHT, stop=StopReason.UNAVAILABLE)
-    late = sample(2, 0.0, RIGHT, stop=StopReason.TIME_LIMIT)
+@pytest.mark.parametrize("stop", UNUSABLE)
+@pytest.mark.parametrize("rows", [make_pairs, kto_rows, sft_rows])
+def test_samples_that_were_cut_off_or_ended_by_our_fault_teach_nothing(rows, stop):
+    cut = sample(1, 0.0, ((37,), {"content": "It", "finish": "length"}), stop=stop)
+    best = GOOD.model_copy(update={"stop_reason": stop, "sample_id": "r001/t/2"})
+    assert rows([GOOD, cut, best]) == rows([GOOD])
+
+
+def test_a_sample_that_the_judge_did_not_grade_is_not_compared_with_graded_ones():
+    no = ((30,), {"content": "No."})
+    graded = [t.model_copy(update={"rewards": {"answer": t.reward, "judge": 0.5}}) for t in (GOOD, sample(1, 0.4, no))]
+    lucky = sample(2, 1.0, ((31,), {"content": "Perhaps."})).model_copy(update={"rewards": {"answer": 1.0}})
+    assert make_pairs([*graded, lucky]) == make_pairs(graded) != []
+
+
+@pytest.mark.parametrize(("worse", "pairs"), [(0.8, 1), (0.81, 0)])
+def test_the_margin_is_what_people_reckon(worse, pairs):
+    """In floats 1.0 - 0.8 is less than 0.2."""
+    assert len(make_pairs([GOOD, sample(1, worse, ((30,), {"content": "No."}))], min_margin=0.2)) == pairs
+
+
+def test_no_pair_from_equal_rewards_or_equal_decisions():
     equal = sample(3, 1.0, ((30,), {"content": "No."}))
     spaced = sample(4, 0.0, ((12, 13), {"calls": [ADD], "statuses": [Status.OK]}), DONE)
-    assert make_pairs([GOOD, lost, late]) == []
     assert make_pairs([GOOD, equal]) == []
     assert make_pairs([GOOD, spaced]) == []
 
