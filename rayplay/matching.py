@@ -1,8 +1,9 @@
 """Expected against made: calls with typed arguments, answers as numbers or contained text, end states.
 
 Strings are compared without case and white space, lists in order, objects by key. Types follow BFCL's checker: an
-integer may stand for a float but no float for an integer, and booleans never equal numbers. An argument that the expected
-call does not name may be given only with its schema's default; one whose alternatives hold None may be left out.
+integer may stand for a float but no float for an integer, and booleans never equal numbers. An argument that the
+expected call does not name may be given only with its schema's default; one whose alternatives hold None may be left
+out.
 """
 
 import json

@@ -1,7 +1,8 @@
 """Scored siblings -> Pairs, each with the reason why its rejected side is worse.
 
-A group is all samples of one task in one round. Samples that ended through our fault (`unavailable`), or that the clock or
-a token limit cut off, teach nothing and are left out; so are those that a reward could not judge while siblings could be.
+A group is all samples of one task in one round. Samples that ended through our fault (`unavailable`), or that the clock
+or a token limit cut off, teach nothing and are left out; so are those that a reward could not judge while siblings
+could be.
 """
 
 import statistics

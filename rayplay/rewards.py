@@ -119,8 +119,9 @@ def toolrl(trajectory: Trajectory) -> float:
 
     Format gives 1 where every message ended, every call can be read, and calls were made exactly where some are
     expected; else 0. Correctness is 6 * R / S - 3, and -3 where a call cannot be read or none was made. R sums the
-    similarity of the tools' names, as multisets, and for each expected call that of its parameters' names and the number
-    of right values in its best partner; S is the most that R can be. Without an expected call that leaves 3 or -3.
+    similarity of the tools' names, as multisets, and for each expected call that of its parameters' names and the
+    number of right values in its best partner; S is the most that R can be. Without an expected call that leaves 3
+    or -3 (the authors' code leaves 0 there, which would make no right answer a full one).
     """
     expected, made = trajectory.task.expected.calls, calls_of(trajectory)
     if any(call.problem for call in made) or (expected and not made):

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from rayplay.errors import RecipeError
+from rayplay.errors import AlarmError, RecipeError
 from rayplay.judge import NUMBER, Judge
 from rayplay.metrics import response_quality
 from rayplay.recipe import JudgeSettings
@@ -24,11 +24,16 @@ class Grader(BaseHTTPRequestHandler):
             time.sleep(3)
         said = "no idea" if "odd" in text.rpartition("<answer>")[2] else "Grade: 7.5"
         choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+        drip = "drip" in text.rpartition("<answer>")[2]
         reply = json.dumps({"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]})
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.end_headers()
-        self.wfile.write(reply.encode())
+        for byte in reply.encode() if drip else ():
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            time.sleep(0.05)
+        self.wfile.write(b"" if drip else reply.encode())
 
     def log_message(self, *_):
         pass
@@ -90,6 +95,19 @@ def test_a_judge_that_fails_is_left_out_of_the_mean(server, tmp_path, answer):
     weights = {"judge": 0.5, "brevity": 0.5}
     scored = score(sample(answer), weights, find_rewards(weights, grades))
     assert scored.rewards == {"brevity": 1.0} and scored.reward == 1.0 and grades.failures == 1
+    asked = len(server.asked)
+    assert grades(sample(answer)) is None and len(server.asked) == asked  # not asked again by this process
+
+
+def test_a_judge_that_grades_nothing_at_all_ends_the_run(server, tmp_path):
+    grades = judge(server, tmp_path / "j")
+    with pytest.raises(AlarmError, match=r"graded none of 16 answers; check judge\.base_url"):
+        grades.prepare([sample(f"odd {n}") for n in range(16)])
+
+
+def test_a_judge_that_drips_its_reply_is_cut_off_at_the_deadline(server, tmp_path):
+    grades = judge(server, tmp_path / "j", deadline_s=0.3)
+    assert grades(sample("drip")) is None
 
 
 def test_the_grade_is_the_response_quality(server, tmp_path):
