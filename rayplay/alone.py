@@ -22,7 +22,7 @@ from rayplay.recipe import JudgeSettings, Pairs, Recipe
 from rayplay.records import Json, Pair, Record, Trajectory
 from rayplay.rewards import find_rewards, score
 from rayplay.run import demonstrated, pairs_in
-from rayplay.store import RunFolder, Stage, read_marked, round_name, stage_order, write_lines
+from rayplay.store import RESCORED, RunFolder, Stage, read_marked, round_name, stage_order, write_lines
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -75,7 +75,7 @@ def score_again(
     for stage in rounds_with_trajectories(folder):
         work = functools.partial(_score_shard, weights=weights, judge=judge, cache=cache)
         scored = list(each(work, stage.shards(), Trajectory))
-        write_lines(stage.path / "rescored.jsonl", scored)
+        write_lines(stage.path / RESCORED, scored)
         graded = {name: [t.rewards[name] for t in scored if name in t.rewards] for name in weights}
         parts = {name: fmean(values) for name, values in graded.items() if values}
         found[stage.name] = {"n": len(scored), "reward": fmean(t.reward for t in scored), "parts": parts}

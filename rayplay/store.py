@@ -31,6 +31,7 @@ from rayplay.records import Adapter
 R = TypeVar("R", bound=BaseModel)
 
 COMMIT = "COMMIT.json"
+RESCORED = "rescored.jsonl"  # of a stage: its trajectories under other rewards; written after the fact, never committed
 MEASURED = ("evaluation", "metrics.json")  # of a stage: what depends on its weights and nothing depends on
 FAULT = "RAYPLAY_FAULT"  # name of a crash point; the process kills itself there (tests of resumption)
 
@@ -217,7 +218,8 @@ class Stage:
 
     def _files(self) -> list[Path]:
         found = sorted(p for p in self.path.rglob("*") if p.is_file())
-        return [p for p in found if p.name != COMMIT and not any(part.endswith(".tmp") for part in p.parts)]
+        own = [p for p in found if p.name not in (COMMIT, RESCORED)]
+        return [p for p in own if not any(part.endswith(".tmp") for part in p.parts)]
 
     def _renumber(self, folder: str) -> None:
         """Close gaps that a dropped shard left, so that the next one does not overwrite an intact one."""
@@ -262,11 +264,14 @@ class RunFolder:
         Raises:
             RunFolderError: Another process writes into it.
         """
+        if self._lock:
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = (self.path / ".lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._lock = None
             raise RunFolderError(
                 f"{self.path}: another run is writing there; wait for it, or choose another --output-dir"
             ) from None

@@ -4,7 +4,7 @@ import pytest
 
 from rayplay.errors import RunFolderError
 from rayplay.records import Adapter, Row
-from rayplay.store import RunFolder, Stage, read_lines, stage_order, write_file, write_lines
+from rayplay.store import RESCORED, RunFolder, Stage, read_lines, stage_order, write_file, write_lines
 
 ROWS = [Row(row_id=f"r{i}", token_ids=(1, 2), mask=(0, 1)) for i in range(4)]
 
@@ -41,6 +41,24 @@ def test_a_commit_knows_every_file_and_notices_what_is_missing_or_changed(tmp_pa
     (stage.path / "a.jsonl").unlink()
     (stage.path / "b.jsonl").write_text("x")
     assert sorted(stage.damaged()) == ["a.jsonl", "b.jsonl"]
+
+
+def test_scoring_anew_never_damages_a_commit(tmp_path):
+    stage = Stage(tmp_path / "round-001")
+    stage.seal(ROWS)
+    write_lines(stage.path / RESCORED, ROWS[:1])
+    stage.commit()
+    write_lines(stage.path / RESCORED, ROWS[1:])
+    assert stage.damaged() == []
+
+
+def test_a_folder_has_one_writer_who_may_claim_it_twice(tmp_path):
+    folder, other = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
+    folder.claim()
+    folder.claim()
+    for _ in range(2):
+        with pytest.raises(RunFolderError, match="another run is writing there"):
+            other.claim()
 
 
 def test_mending_undoes_the_damaged_stage_and_sets_later_ones_aside(tmp_path):
