@@ -3,11 +3,11 @@
 import re
 from typing import Any
 
-from rayplay.data.calltext import json_objects, tagged_calls
-from rayplay.data.normal import Builder, Rejected, Toolset, read_tools
+from rayplay.data.calltext import tagged_calls, tools_in
+from rayplay.data.normal import Builder, Rejected
 from rayplay.data.openai_chat import messages_in
 from rayplay.data.reading import RawRow
-from rayplay.data.source import Context, Source, Usable, has, one, row_id, text_of
+from rayplay.data.source import CHAT_ROLES, Context, Source, Usable, has, one, row_id, spoken
 from rayplay.data.toolace import observe
 
 _TOOL = re.compile(r"<tool>\s*(.*?)\s*</tool>", re.DOTALL)
@@ -26,10 +26,9 @@ def read(row: RawRow, context: Context) -> Usable:
     messages = messages_in(row.value)
     if not messages or not matches(row.value):
         raise Rejected("wrong_format", "no messages that begin with a system text with <tool>")
-    builder = Builder(_tools(messages[0]["content"]))
+    builder = Builder(tools_in(_TOOL.findall(messages[0]["content"])[0]))
     for message in messages[1:]:
-        role = message.get("role") if isinstance(message, dict) else None
-        text = text_of(message.get("content")) if isinstance(message, dict) else ""
+        role, text = spoken(message, CHAT_ROLES)
         if role == "user":
             builder.user(text)
         elif role == "assistant":
@@ -39,17 +38,8 @@ def read(row: RawRow, context: Context) -> Usable:
         elif role == "tool":
             observe(builder, text)
         else:
-            raise Rejected("wrong_format", f"a message without a known role: {str(message)[:80]}")
+            builder.system(text)
     return one(builder.demonstration(context.source, row_id(row), **context.about(row)))
-
-
-def _tools(system: str) -> Toolset:
-    listed = _TOOL.findall(system)[0]
-    try:
-        values = json_objects(listed)
-    except Rejected:
-        raise Rejected("broken_tools", listed) from None
-    return read_tools([tool for v in values for tool in (v if isinstance(v, list) else [v])])
 
 
 SOURCE = Source("button", matches, read, licence="as published by its authors")

@@ -1,15 +1,15 @@
-"""Calls that stand in text -> (text without them, calls): tagged JSON, `[f(a=1)]`, ReAct.
+"""Calls and tools that stand in text: tagged JSON, `[f(a=1)]`, ReAct; definitions in a system message.
 
 Each function gives calls as (name, arguments), and raises `Rejected("broken_call")` where a call is
 begun but cannot be read.
 """
 
-import ast
 import json
 import re
 from typing import Any
 
-from rayplay.data.normal import Rejected
+from rayplay.data.normal import Rejected, Toolset, read_tools
+from rayplay.data.schemas import literal
 
 Calls = list[tuple[Any, Any]]
 _TAGS = re.compile(r"<(tool_call|TOOLCALL|call|tool_calls)>\s*(.*?)\s*(?:</\1>|\Z)", re.DOTALL)
@@ -32,7 +32,7 @@ def json_calls(text: str) -> Calls:
     text = text.strip()
     if not text:
         return []
-    whole = _value(text)
+    whole = literal(text)
     if whole is None:
         return [call for line in json_objects(text) for call in calls_of(line)]
     return calls_of(whole)
@@ -57,7 +57,7 @@ def glaive_calls(text: str) -> tuple[str, Calls]:
     for match in _GLAIVE.finditer(text):
         quoted = _QUOTED_ARGUMENTS.match(match[1])
         if quoted:
-            arguments = _value(quoted[2].replace("\\'", "'"))
+            arguments = literal(quoted[2].replace("\\'", "'"))
             if not isinstance(arguments, dict):
                 raise Rejected("broken_call", f"arguments of {quoted[1]}: {quoted[2][:120]}")
             calls.append((quoted[1], arguments))
@@ -71,7 +71,7 @@ def react_call(text: str) -> tuple[str, Calls]:
     match = _REACT.match("\n" + text.lstrip() if text.lstrip().startswith("Action:") else text)
     if not match:
         return re.sub(r"^\s*Thought:\s*", "", text).strip(), []
-    arguments = _value(match[3].strip() or "{}")
+    arguments = literal(match[3].strip() or "{}")
     if not isinstance(arguments, dict):
         raise Rejected("broken_call", f"Action Input is no object: {match[3][:120]}")
     return match[1].strip(), [(match[2].strip(), arguments)]
@@ -85,7 +85,7 @@ def bracket_calls(text: str) -> Calls | None:
     calls: Calls = []
     for part in split_outside(text[1:-1], ","):
         head, opened, rest = part.strip().partition("(")
-        if not opened or not rest.endswith(")") or not head.strip() or re.search(r"[\[\]{}=\"']", head):
+        if not opened or not rest.endswith(")") or not head.strip() or re.search(r'[\[\]{}="]', head):
             return None
         arguments = {}
         for pair in split_outside(rest[:-1], ","):
@@ -101,8 +101,25 @@ def bracket_calls(text: str) -> Calls | None:
 
 def read_object(text: str) -> dict[str, Any]:
     """JSON or Python text of an object -> the object; {} where it is none."""
-    value = _value(text)
+    value = literal(text)
     return value if isinstance(value, dict) else {}
+
+
+def tools_in(text: str) -> Toolset:
+    """Definitions as a list, or one after another, each JSON or a Python literal.
+
+    Raises:
+        Rejected: They cannot be read.
+    """
+    whole = literal(text) if text.strip() else []
+    if whole is None:
+        lines = [literal(line) for line in text.splitlines() if line.strip()]
+        try:
+            whole = json_objects(text) if None in lines else lines
+        except Rejected:
+            raise Rejected("broken_tools", text) from None
+    values = whole if isinstance(whole, list) else [whole]
+    return read_tools([tool for value in values for tool in (value if isinstance(value, list) else [value])])
 
 
 def split_outside(text: str, mark: str) -> list[str]:
@@ -129,27 +146,11 @@ def split_outside(text: str, mark: str) -> list[str]:
 def _python_value(text: str) -> Any:
     if text.lower() in _CONSTANTS:
         return _CONSTANTS[text.lower()]
-    value = _value(text)
+    value = literal(text)
     if value is not None:
         return value
     # a string without quotes, as models and some rows write it
     return text.strip("\"'")
-
-
-def _value(text: str) -> Any:
-    """JSON or a Python literal (with true / false / null understood); None where it is neither."""
-    try:
-        return json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        pass
-    if len(text) > 100_000:
-        return None
-    for candidate in (text, re.sub(r"\b(true|false|null)\b", lambda m: str(_CONSTANTS[m[1]]), text)):
-        try:
-            return ast.literal_eval(candidate)
-        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-            continue
-    return None
 
 
 def json_objects(text: str) -> list[Any]:

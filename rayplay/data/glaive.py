@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from rayplay.data.calltext import glaive_calls, json_objects
-from rayplay.data.normal import Builder, Rejected, read_tools
+from rayplay.data.calltext import glaive_calls, tools_in
+from rayplay.data.normal import Builder, Rejected
 from rayplay.data.reading import RawRow
 from rayplay.data.source import Context, Source, Usable, has, one, row_id
 
@@ -21,12 +21,7 @@ def read(row: RawRow, context: Context) -> Usable:
     if not matches(row.value):
         raise Rejected("wrong_format", "no 'system' and 'chat' texts")
     system = row.value["system"]
-    start = system.find("{")
-    try:
-        definitions = json_objects(system[start:]) if start >= 0 else []
-    except Rejected:
-        raise Rejected("broken_tools", system[start : start + 120]) from None
-    builder = Builder(read_tools(definitions))
+    builder = Builder(tools_in(system[system.find("{") :] if "{" in system else ""))
     parts = _TURN.split(row.value["chat"].strip())
     for role, text in zip(parts[1::2], parts[2::2], strict=True):
         said, calls = glaive_calls(text.strip())

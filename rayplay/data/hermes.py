@@ -3,13 +3,12 @@
 import re
 from typing import Any
 
-from rayplay.data.calltext import json_objects, tagged_calls
+from rayplay.data.calltext import tagged_calls, tools_in
 from rayplay.data.normal import Builder, Rejected, Toolset, read_tools
 from rayplay.data.reading import RawRow
-from rayplay.data.source import Context, Source, Usable, has, one, row_id, text_of
+from rayplay.data.source import CHAT_ROLES, Context, Source, Usable, has, one, row_id, spoken
 from rayplay.records import Json
 
-ROLES = {role: role for role in ("system", "user", "assistant", "tool")} | {"human": "user", "gpt": "assistant"}
 _TOOLS = re.compile(r"<tools>\s*(.*?)\s*</tools>", re.DOTALL)
 _RESPONSE = re.compile(r"<tool_response>\s*(.*?)\s*</tool_response>", re.DOTALL)
 
@@ -29,10 +28,7 @@ def read(row: RawRow, context: Context) -> Usable:
     turns = row.value["conversations"]
     builder = Builder(_tools(row.value, turns))
     for turn in turns:
-        role = ROLES.get(turn.get("from", turn.get("role"))) if isinstance(turn, dict) else None
-        if role is None:
-            raise Rejected("wrong_format", f"a turn without a known role: {str(turn)[:80]}")
-        text = text_of(turn.get("value", turn.get("content")))
+        role, text = spoken(turn, CHAT_ROLES)
         if role == "system":
             builder.system("" if "<tools>" in text else text)
         elif role == "user":
@@ -59,13 +55,7 @@ def _tools(value: Json, turns: list[Any]) -> Toolset:
         return read_tools(value["tools"])
     system = next((t["value"] for t in turns if has(t, value=str) and t.get("from") == "system"), "")
     listed = [m for m in _TOOLS.findall(system) if m]
-    if not listed:
-        return Toolset(())
-    try:
-        values = json_objects(listed[-1])
-    except Rejected:
-        raise Rejected("broken_tools", listed[-1]) from None
-    return read_tools([tool for v in values for tool in (v if isinstance(v, list) else [v])])
+    return tools_in(listed[-1] if listed else "")
 
 
 SOURCE = Source("hermes", matches, read, licence="Apache-2.0")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rayplay.data.schemas import fit, schema_of_parameters
+from rayplay.data.schemas import fit, literal, schema_of_parameters
 from rayplay.records import Demonstration, Expected, ExpectedCall, Json, Message, Preference, Task, ToolCall, ToolSpec
 from rayplay.toolbox import check_arguments
 
@@ -44,7 +44,7 @@ class Rejected(Exception):
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason, detail)
         self.reason = reason
-        self.detail = detail[:300]
+        self.detail = detail[:300].encode("utf-8", "replace").decode()  # half a surrogate pair cannot be printed
 
 
 class Toolset:
@@ -193,7 +193,10 @@ def checked(spec: ToolSpec, arguments: Any, strict: bool = False) -> Json:
         try:
             arguments = json.loads(arguments or "{}")
         except (ValueError, RecursionError):
-            raise Rejected("broken_call", f"arguments of {spec.name} are no JSON: {arguments[:120]}") from None
+            read = None if strict else literal(arguments)
+            if not isinstance(read, dict):
+                raise Rejected("broken_call", f"arguments of {spec.name} are no JSON: {arguments[:120]}") from None
+            arguments = read
     if arguments is None:
         arguments = {}
     if not isinstance(arguments, dict):
@@ -224,10 +227,7 @@ def check_whole(messages: Sequence[Message]) -> None:
 def read_tool(raw: Any) -> ToolSpec:
     """A tool definition in any of the public shapes (OpenAI, bare function, Seal-Tools, API-Bank, xLAM) -> ToolSpec."""
     if isinstance(raw, str):
-        try:
-            raw = json.loads(raw)
-        except (ValueError, RecursionError):
-            raise Rejected("broken_tools", f"no JSON: {raw[:120]}") from None
+        raw = _read_text(raw)
     if isinstance(raw, dict) and isinstance(raw.get("function"), dict):
         raw = raw["function"]
     if not isinstance(raw, dict):
@@ -261,10 +261,7 @@ def valid_name(name: str) -> str:
 def read_tools(raw: Any) -> Toolset:
     """A list of definitions, or its JSON text, or a list of JSON texts -> Toolset."""
     if isinstance(raw, str):
-        try:
-            raw = json.loads(raw) if raw.strip() else []
-        except (ValueError, RecursionError):
-            raise Rejected("broken_tools", f"no JSON: {raw[:120]}") from None
+        raw = _read_text(raw) if raw.strip() else []
     if isinstance(raw, dict):
         raw = [raw]
     if raw is None:
@@ -272,6 +269,14 @@ def read_tools(raw: Any) -> Toolset:
     if not isinstance(raw, list):
         raise Rejected("broken_tools", f"tools are a {type(raw).__name__}")
     return Toolset(raw)
+
+
+def _read_text(text: str) -> Any:
+    """Tool definitions that stand as JSON or Python text."""
+    read = literal(text)
+    if read is None and text.strip() not in ("null", "None"):
+        raise Rejected("broken_tools", f"no JSON: {text[:120]}")
+    return read
 
 
 def tasks_of(demonstration: Demonstration) -> list[Task]:

@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from rayplay.errors import DataError
 
 MAX_ROW_BYTES = 16 * 1024 * 1024
 _CHUNK = 1 << 20
+_BOM_AND_BLANKS = b"\xef\xbb\xbf \t\r\n"
 _ENDINGS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".parquet")
 # a string (to the end of the buffer, where it does not close) or a bracket
 _STRUCTURE = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
@@ -79,7 +81,7 @@ def rows_of(file: Path, name: str = "") -> Iterator[RawRow]:
         opener = gzip.open if file.name.lower().endswith(".gz") else open
         with opener(file, "rb") as stream:
             yield from _rows_by_shape(stream, name)
-    except (OSError, EOFError, pyarrow.ArrowException) as error:
+    except (OSError, EOFError, zlib.error, pyarrow.ArrowException) as error:
         yield RawRow(None, name, 0, problem=("unreadable_file", f"{type(error).__name__}: {error}"))
 
 
@@ -95,18 +97,18 @@ def whole_file(file: Path, name: str = "") -> RawRow:
 
 
 def _rows_by_shape(stream: BinaryIO, name: str) -> Iterator[RawRow]:
-    head = stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    head = stream.read(64).lstrip(_BOM_AND_BLANKS)
     stream.seek(0)
-    if head.startswith(b"["):
-        yield from _elements(stream, name)
-    elif head.startswith(b"{") and not _is_lines(stream):
-        yield from _members(stream, name)
-    else:
+    if head[:1] not in (b"[", b"{") or _is_lines(stream):
         yield from _lines(stream, name)
+    elif head.startswith(b"["):
+        yield from _elements(stream, name)
+    else:
+        yield from _members(stream, name)
 
 
 def _is_lines(stream: BinaryIO) -> bool:
-    """Whether a text that begins with `{` is JSON lines: what follows the first line begins an object of its own."""
+    """Whether a text that begins with a bracket is JSON lines: its first line is a whole value, and more follows."""
     first = b""
     while not first.strip():
         first = stream.readline(MAX_ROW_BYTES + 1)
@@ -117,7 +119,8 @@ def _is_lines(stream: BinaryIO) -> bool:
     try:
         _DECODER.decode(first.decode("utf-8-sig", "replace").strip())
     except (ValueError, RecursionError):
-        return follows.startswith(b"{")  # a broken first line; a document goes on with `"` or a bracket
+        # a broken first line of objects; a document goes on with `"` or a bracket, an array with any value
+        return first.lstrip(_BOM_AND_BLANKS).startswith(b"{") and follows.startswith(b"{")
     return True
 
 
@@ -169,10 +172,7 @@ def _members(stream: BinaryIO, name: str) -> Iterator[RawRow]:
     if members:
         yield RawRow(members, name, first_line)
     window.skip("}")
-    while window.peek():
-        line = window.line
-        element = window.element()
-        yield RawRow(element.value, name, line, problem=element.problem)
+    yield from _rest(window, name)
 
 
 # Keys whose object values are parts of one document, not rows of a mapping.
@@ -187,6 +187,16 @@ def _elements(stream: BinaryIO, name: str) -> Iterator[RawRow]:
         element = window.element()
         window.skip(",")
         yield RawRow(element.value, name, line, problem=element.problem)
+    window.skip("]")
+    yield from _rest(window, name)
+
+
+def _rest(window: "_Window", name: str) -> Iterator[RawRow]:
+    """Values behind the end of a document: they should not be there, but they are not lost."""
+    while window.peek():
+        line = window.line
+        element = window.element()
+        yield RawRow(element.value, name, line, problem=element.problem)
 
 
 @dataclass(frozen=True)
@@ -199,7 +209,8 @@ class _Window:
     """A moving window over a JSON text: reads one value at a time, and finds the end of a broken or gigantic one."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
+        # bytes that are no text stay half surrogates, which no record may hold
+        self._text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
         self._buffer = ""
         self._at = 0
         self._step = _CHUNK
@@ -297,7 +308,19 @@ def _parquet_rows(file: Path, name: str) -> Iterator[RawRow]:
     for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=256):
         for value in batch.to_pylist():
             number += 1
-            yield RawRow(value, name, number)
+            try:
+                row = _DECODER.decode(json.dumps(_without_nulls(value), default=str))
+            except (ValueError, RecursionError) as error:
+                yield RawRow(None, name, number, problem=("broken_json", str(error)))
+            else:
+                yield RawRow(row, name, number)
+
+
+def _without_nulls(value: Any) -> Any:
+    """Arrow gives every struct of a column the keys of all others, with nulls: a null key was not there."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _refuse(word: str) -> None:

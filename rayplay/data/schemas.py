@@ -29,6 +29,9 @@ _COUNTS = ("minItems", "maxItems", "minLength", "maxLength")
 _OPTIONAL = re.compile(r"[,(]?\s*\boptional\b\s*\)?", re.IGNORECASE)
 _DEFAULT = re.compile(r",?\s*(?:default|defaults to)\b.*$", re.IGNORECASE)
 MAX_DEPTH = 12
+_LONGEST_LITERAL = 100_000
+_CONSTANTS = {"true": "True", "false": "False", "null": "None"}
+_CONSTANT = re.compile(r"\b(true|false|null)\b")
 _INTEGER = re.compile(r"\s*[+-]?\d{1,18}(\.0+)?\s*")
 _NUMBER = re.compile(r"\s*[+-]?\d{1,18}(\.\d+)?([eE][+-]?\d{1,2})?\s*")
 
@@ -99,7 +102,7 @@ def fit(value: Any, schema: Json) -> Any:
     if wanted == "array" and isinstance(value, list):
         return [fit(v, schema.get("items", {})) for v in value]
     if isinstance(value, str) and wanted in ("array", "object"):
-        read = _literal(value)
+        read = literal(value)
         return fit(read, schema) if isinstance(read, list if wanted == "array" else dict) else value
     return _fit_scalar(value, wanted)
 
@@ -225,16 +228,23 @@ def _distinct(values: list[Any]) -> list[Any]:
     return list({json.dumps(v, sort_keys=True, default=str): v for v in values}.values())
 
 
-def _literal(text: str) -> Any:
-    """JSON or Python literal -> value; None where it is neither."""
-    if len(text) > 100_000:
-        return None
+def literal(text: str) -> Any:
+    """JSON, or a Python literal in which true / false / null are understood -> JSON value; None where it is neither."""
     try:
-        return json.loads(text)
+        return json.loads(text, strict=False, parse_constant=_refuse)
     except (ValueError, RecursionError):
         pass
-    try:
-        value = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+    if len(text) > _LONGEST_LITERAL:
         return None
-    return list(value) if isinstance(value, tuple | set) else value
+    text = text.strip()
+    for candidate in (text, _CONSTANT.sub(lambda m: _CONSTANTS[m[1]], text)):
+        try:
+            # tuples become lists; sets, bytes and complex numbers are no JSON
+            return json.loads(json.dumps(ast.literal_eval(candidate), allow_nan=False))
+        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            continue
+    return None
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")

@@ -5,7 +5,7 @@ from typing import Any
 from rayplay.data.calltext import json_calls
 from rayplay.data.normal import Builder, Rejected, read_tools
 from rayplay.data.reading import RawRow
-from rayplay.data.source import Context, Source, Usable, has, one, row_id, text_of
+from rayplay.data.source import Context, Source, Usable, has, one, row_id, spoken, text_of
 
 ROLES = {
     "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "function_call": "call",
@@ -30,10 +30,7 @@ def read(row: RawRow, context: Context) -> Usable:
     builder = Builder(read_tools(row.value.get("tools")))
     builder.system(text_of(row.value.get("system")))
     for turn in row.value["conversations"]:
-        role = ROLES.get(turn.get("from", turn.get("role"))) if isinstance(turn, dict) else None
-        if role is None:
-            raise Rejected("wrong_format", f"a turn without a known role: {str(turn)[:80]}")
-        text = text_of(turn.get("value", turn.get("content")))
+        role, text = spoken(turn, ROLES)
         if role == "system":
             builder.system(text)
         elif role == "user":
@@ -53,7 +50,7 @@ def _is_sharegpt(value: Any) -> bool:
         return False
     turns = [t for t in value["conversations"] if has(t, value=str)]
     tagged = any("<tool_call>" in t["value"] for t in turns)
-    return bool(turns) and all(t.get("from") in ROLES for t in turns) and not tagged
+    return bool(turns) and all(has(t, **{"from": str}) and t["from"] in ROLES for t in turns) and not tagged
 
 
 GLAIVE = Source("glaive-sharegpt", matches_glaive, read, licence="Apache-2.0")

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from pydantic_core import PydanticSerializationError
+
 from rayplay.data import (
     api_bank,
+    api_bank_rows,
     button,
     glaive,
     hermes,
@@ -42,6 +45,7 @@ _ALL = (
     toolbench_queries.SOURCE,
     toolllama.SOURCE,
     seal_tools.SOURCE,
+    seal_tools.TEXT,
     toolrl.SOURCE,
     toolace.SOURCE,
     button.SOURCE,
@@ -54,6 +58,7 @@ _ALL = (
     xlam.SOURCE,
     toolalpaca.SOURCE,
     api_bank.SOURCE,
+    api_bank_rows.SOURCE,
     preference_lines.SOURCE,
     openai_chat.SOURCE,
 )
@@ -171,11 +176,22 @@ def judge(row: RawRow, opened: Opened) -> Outcome:
     if row.problem:
         return Outcome(row, rejected=Rejected(*row.problem))
     try:
-        return Outcome(row, usable=opened.source.read(row, opened.context))
+        usable = opened.source.read(row, opened.context)
+        _check_text(usable)
+        return Outcome(row, usable=usable)
     except Rejected as rejected:
         return Outcome(row, rejected=rejected)
     except RecursionError:
         return Outcome(row, rejected=Rejected("broken_json", "nested too deeply"))
+
+
+def _check_text(usable: Usable) -> None:
+    """Raise Rejected where a text is no Unicode (JSON can name half a surrogate pair): nothing could write it."""
+    for record in (*(usable.demonstrations or usable.tasks), *usable.preferences):
+        try:
+            record.model_dump_json()
+        except PydanticSerializationError as error:
+            raise Rejected("not_utf8", str(error)) from None
 
 
 def read_source(

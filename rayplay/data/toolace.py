@@ -6,7 +6,7 @@ from typing import Any
 from rayplay.data.calltext import bracket_calls
 from rayplay.data.normal import Builder, Rejected, Toolset, read_tools
 from rayplay.data.reading import RawRow
-from rayplay.data.source import Context, Source, Usable, has, one, row_id, text_of
+from rayplay.data.source import Context, Source, Usable, has, one, row_id, spoken
 
 ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "tool": "tool"}
 _MARK = "list of functions in JSON format"
@@ -23,10 +23,7 @@ def read(row: RawRow, context: Context) -> Usable:
         raise Rejected("wrong_format", "no system text and conversations")
     builder = Builder(_tools(row.value["system"]))
     for turn in row.value["conversations"]:
-        role = ROLES.get(turn.get("from", turn.get("role"))) if isinstance(turn, dict) else None
-        if role is None:
-            raise Rejected("wrong_format", f"a turn without a known role: {str(turn)[:80]}")
-        text = text_of(turn.get("value", turn.get("content")))
+        role, text = spoken(turn, ROLES)
         if role == "user":
             builder.user(text)
         elif role == "assistant":

@@ -4,7 +4,6 @@
 message lists the APIs as a Python literal and the assistant writes Thought / Action / Action Input.
 """
 
-import ast
 import json
 import re
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from rayplay.data.calltext import react_call
 from rayplay.data.normal import Builder, Rejected, Toolset
 from rayplay.data.reading import RawRow
+from rayplay.data.schemas import literal
 from rayplay.data.source import Context, Source, Usable, has, one, row_id
 from rayplay.data.toolbench_answers import FINISH, final_answer
 
@@ -70,13 +70,9 @@ def _apis(text: str) -> list[Any]:
     found = _APIS.search(text)
     if not found:
         raise Rejected("broken_tools", "no list of APIs in the system message")
-    for parse in (ast.literal_eval, json.loads):
-        try:
-            value = parse(found[1])
-        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-            continue
-        if isinstance(value, list) and all(isinstance(v, dict) for v in value):
-            return value
+    value = literal(found[1])
+    if isinstance(value, list) and all(isinstance(v, dict) for v in value):
+        return value
     raise Rejected("broken_tools", f"the list of APIs cannot be read: {found[1][:80]}")
 
 

@@ -10,10 +10,8 @@ from rayplay.data.calltext import json_calls, tagged_calls
 from rayplay.data.normal import Builder, Rejected, preference, read_tools
 from rayplay.data.openai_chat import messages_in
 from rayplay.data.reading import RawRow
-from rayplay.data.source import Context, Source, Usable, has, one, row_id, text_of
+from rayplay.data.source import CHAT_ROLES, Context, Source, Usable, has, one, row_id, spoken, text_of
 from rayplay.records import Message, ToolCall
-
-CHOICES = ("tool_call", "request_for_info", "cannot_answer", "direct")
 
 
 def matches_sft(value: Any) -> bool:
@@ -36,7 +34,7 @@ def read_sft(row: RawRow, context: Context) -> Usable:
         builder.user(value["question"])
         text = text_of(value["answers"].get(value["correct_answer"]), "the right answer")
         if value["correct_answer"] == "tool_call":
-            builder.assistant("", json_calls(text))
+            builder.assistant("", tagged_calls(text)[1] or json_calls(text))
         else:
             builder.assistant(text)
     else:
@@ -53,7 +51,7 @@ def read_preferences(row: RawRow, context: Context) -> Usable:
     prompt = _conversation(row)
     right = _conversation(row)
     chosen_text = text_of(row.value["chosen_response"].get("content"))
-    right.assistant(*_said(chosen_text))
+    right.assistant(*tagged_calls(chosen_text))
     chosen = right.messages[len(prompt.messages) :]
     rejected = [loose_message(text_of(row.value["rejected_response"].get("content")))]
     made = preference(
@@ -91,24 +89,16 @@ def _conversation(row: RawRow) -> Builder:
         raise Rejected("wrong_format", "no list under 'messages'")
     builder = Builder(read_tools(row.value.get("tools")))
     for message in messages:
-        role = message.get("role") if isinstance(message, dict) else None
-        text = text_of(message.get("content")) if isinstance(message, dict) else ""
+        role, text = spoken(message, CHAT_ROLES)
         if role == "system":
             builder.system(text)
         elif role == "user":
             builder.user(text)
         elif role == "assistant":
-            builder.assistant(*_said(text))
-        elif role == "tool":
-            builder.result(text)
+            builder.assistant(*tagged_calls(text))
         else:
-            raise Rejected("wrong_format", f"a message without a known role: {str(message)[:80]}")
+            builder.result(text)
     return builder
-
-
-def _said(text: str) -> tuple[str, list[tuple[Any, Any]]]:
-    said, calls = tagged_calls(text)
-    return said, calls
 
 
 def _tools_are_texts(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """Bad rows are counted with a reason and the line of the first example; nothing crashes, nothing disappears."""
 
+import datetime
 import gzip
 import json
 
@@ -88,6 +89,32 @@ def test_bytes_that_are_no_text_are_rejected(tmp_path):
     assert dict(census_of(path).rejected) == {"not_utf8": 1}
 
 
+@pytest.mark.parametrize("bad", [b'"\xff\xfe"', b'"\\ud800"'])
+def test_text_that_cannot_be_written_again_is_rejected_in_an_array_too(tmp_path, bad):
+    path = tmp_path / "rows.json"
+    path.write_bytes(b"[" + b",\n".join([GOOD.encode(), GOOD.encode().replace(b'"x"', bad, 1), GOOD.encode()]) + b"]")
+    census = census_of(path)
+    assert (census.usable, dict(census.rejected)) == (2, {"not_utf8": 1})
+    assert json.dumps(census.summary(), ensure_ascii=False).encode()
+
+
+def test_values_behind_the_end_of_an_array_are_not_lost(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text(f"[{GOOD}]\n[{GOOD}]\n{GOOD}")
+    assert [type(r.value) for r in rows_of(path)] == [list, list, dict]
+    path.write_text(f"[\n{GOOD}\n]\n{GOOD}")
+    assert [r.value for r in rows_of(path)] == [json.loads(GOOD)] * 2
+
+
+@pytest.mark.parametrize("turn", [{"from": ["x"]}, {"from": None}, {"from": {"a": 1}, "value": "x"}, "x", None])
+def test_a_turn_without_a_known_role_is_rejected(tmp_path, turn):
+    good = [{"from": "human", "value": "x"}, {"from": "gpt", "value": "y"}]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"conversations": c, "tools": "[]"}) + "\n" for c in (good, [*good, turn])))
+    census = census_of(path, "glaive-sharegpt")
+    assert (census.usable, dict(census.rejected)) == (1, {"wrong_format": 1})
+
+
 @pytest.mark.parametrize("shape", ["lines", "array"])
 def test_a_gigantic_row_is_skipped_and_reading_goes_on(tmp_path, monkeypatch, shape):
     monkeypatch.setattr(reading, "MAX_ROW_BYTES", 1 << 16)
@@ -126,10 +153,24 @@ def test_gzip_and_parquet_are_read(tmp_path):
     assert (census.name, census.rows, census.usable) == ("xlam", 2, 2)
 
 
+def test_nulls_that_arrow_fills_in_are_no_arguments(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    calls = [{"function": {"name": "add", "arguments": a}} for a in ({"a": 1, "b": None}, {"a": None, "b": "x"})]
+    rows = [
+        {"messages": [said("user"), said("assistant", tool_calls=[c])], "tools": json.dumps([TOOL]), "when": when}
+        for c, when in zip(calls, (None, datetime.date(2030, 1, 1)), strict=True)
+    ]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    census = census_of(tmp_path)
+    assert (census.name, census.usable, dict(census.rejected)) == ("openai-jsonl", 1, {"bad_arguments": 1})
+
+
 def test_a_damaged_file_is_a_rejected_row(tmp_path):
     (tmp_path / "a.jsonl").write_text(GOOD)
     (tmp_path / "b.parquet").write_bytes(b"PAR1 not really")
-    assert dict(census_of(tmp_path).rejected) == {"unreadable_file": 1}
+    whole = gzip.compress(GOOD.encode() * 50)
+    (tmp_path / "c.jsonl.gz").write_bytes(whole[:20] + bytes(9) + whole[29:])
+    assert dict(census_of(tmp_path).rejected) == {"unreadable_file": 2}
 
 
 def test_nothing_usable_is_an_error_that_says_why(tmp_path):
