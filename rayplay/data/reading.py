@@ -27,6 +27,8 @@ _ENDINGS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".parquet")
 _STRUCTURE = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _STRING_REST = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _BLANK = re.compile(r"\s*")
+_GOES_ON = re.compile(r"\s*(?:[,\]}]|\Z)")
+_LONGEST_TOKEN = 12  # `-Infinity` or an escaped surrogate pair, cut before its end
 _DECODER = json.JSONDecoder(parse_constant=lambda word: _refuse(word))
 
 
@@ -147,21 +149,20 @@ def _lines(stream: BinaryIO, name: str) -> Iterator[RawRow]:
 
 def _members(stream: BinaryIO, name: str) -> Iterator[RawRow]:
     """One JSON object: a mapping id -> row where every value is an object with several fields, else itself a row."""
-    window = _Window(stream)
+    window = _Window(stream, is_mapping=True)
     window.skip("{")
     members: dict[str, Any] = {}
     rows_only = True
     first_line = window.line
-    while window.peek() not in ("}", ""):
+    while window.goes_on("}", ',"'):
+        line = window.line
         key = window.element()
         window.skip(":")
-        line = window.line
-        value = window.element()
+        value = key if key.problem else window.element()
         window.skip(",")
-        bad = key.problem or value.problem
-        if bad:
-            yield RawRow(None, name, line, problem=bad)
-            rows_only = rows_only and bool(members) is False
+        if value.problem:
+            yield RawRow(None, name, line, problem=value.problem)
+            rows_only = rows_only and not members
             continue
         rows_only = rows_only and isinstance(value.value, dict) and len(value.value) > 1
         if rows_only and str(key.value).lower() not in _DOCUMENT_KEYS:
@@ -171,7 +172,6 @@ def _members(stream: BinaryIO, name: str) -> Iterator[RawRow]:
             members[str(key.value)] = value.value
     if members:
         yield RawRow(members, name, first_line)
-    window.skip("}")
     yield from _rest(window, name)
 
 
@@ -182,12 +182,11 @@ _DOCUMENT_KEYS = ("tree", "answer_generation", "forward_args", "function", "docu
 def _elements(stream: BinaryIO, name: str) -> Iterator[RawRow]:
     window = _Window(stream)
     window.skip("[")
-    while window.peek() not in ("]", ""):
+    while window.goes_on("]", ","):
         line = window.line
         element = window.element()
         window.skip(",")
         yield RawRow(element.value, name, line, problem=element.problem)
-    window.skip("]")
     yield from _rest(window, name)
 
 
@@ -208,7 +207,9 @@ class _Element:
 class _Window:
     """A moving window over a JSON text: reads one value at a time, and finds the end of a broken or gigantic one."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, is_mapping: bool = False) -> None:
+        self._is_mapping = is_mapping
+        self._next_row: re.Pattern[str] | None = None
         # bytes that are no text stay half surrogates, which no record may hold
         self._text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
         self._buffer = ""
@@ -229,6 +230,15 @@ class _Window:
         if self.peek() == mark:
             self._advance(self._at + 1)
 
+    def goes_on(self, end: str, further: str) -> bool:
+        """Whether there is another element; goes over the end, and over one with any of `further` behind it."""
+        while self.peek() == end:
+            self.skip(end)
+            if not self.peek() or self.peek() not in further:
+                return False
+            self.skip(",")
+        return bool(self.peek())
+
     def element(self) -> _Element:
         """The next value, or why there is none; the window then stands behind it."""
         self.peek()
@@ -240,24 +250,37 @@ class _Window:
             except ValueError as error:
                 if len(self._buffer) - self._at > MAX_ROW_BYTES:
                     return self._jump(("too_large", f"more than {MAX_ROW_BYTES} bytes in one row"))
-                if self._broken_inside() or not self._more():
-                    return self._jump(("broken_json", str(error)))
-                continue
+                is_cut = _is_cut(error, len(self._buffer))
+                if is_cut and self._more():
+                    continue
+                return self._recover(("broken_json", str(error)))
             if end == len(self._buffer) and self._more():
                 continue  # a number may go on in the next chunk
             if end - self._at > MAX_ROW_BYTES:
                 self._advance(end)
                 return _Element(problem=("too_large", f"more than {MAX_ROW_BYTES} bytes in one row"))
             self._advance(end)
+            if self._next_row is None and isinstance(value, dict) and value:
+                self._next_row = _row_beginning(next(iter(value)), self._is_mapping)
             return _Element(value)
 
-    def _broken_inside(self) -> bool:
-        """Whether the brackets of the value close within the buffer: reading more would not mend it."""
-        return self._end_of_value() is not None
+    def _recover(self, problem: tuple[str, str]) -> _Element:
+        """Go behind a broken value: to where its brackets close, or to what looks like the next row before that."""
+        while True:
+            end = self._end_of_value()
+            following = self._next_row.search(self._buffer, self._at + 1) if self._next_row else None
+            if following and (end is None or following.start() < end - 1 or not _GOES_ON.match(self._buffer, end)):
+                self._advance(following.end())
+                return _Element(problem=problem)
+            if end is not None or len(self._buffer) - self._at > MAX_ROW_BYTES or not self._more():
+                return self._jump(problem)
 
     def _end_of_value(self) -> int | None:
+        """Where the brackets of the value at hand close; None where they do not within the buffer."""
         depth = 0
         for match in _STRUCTURE.finditer(self._buffer, self._at):
+            if match[0][0] == '"' and match.end() == len(self._buffer):
+                return None  # the string may go on in the next chunk
             depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(match[0], 0)
             if depth <= 0:
                 return match.end() if depth == 0 else match.start()
@@ -301,6 +324,19 @@ class _Window:
     def _advance(self, end: int) -> None:
         self.line += self._buffer.count("\n", self._at, end)
         self._at = end
+
+
+def _is_cut(error: ValueError, size: int) -> bool:
+    """Whether a value may only be broken because the buffer ends within it."""
+    if not isinstance(error, json.JSONDecodeError):
+        return False
+    return error.pos > size - _LONGEST_TOKEN or error.msg.startswith("Unterminated string")
+
+
+def _row_beginning(key: str, in_mapping: bool) -> re.Pattern[str]:
+    """What stands between two rows that begin with the same key, up to where the second one begins."""
+    name = r'"(?:[^"\\]|\\.)*"\s*:\s*' if in_mapping else ""
+    return re.compile(rf"[,}}\]]\s*(?={name}\{{\s*{re.escape(json.dumps(key, ensure_ascii=False))}\s*:)")
 
 
 def _parquet_rows(file: Path, name: str) -> Iterator[RawRow]:

@@ -135,6 +135,27 @@ def test_a_broken_element_of_an_array_costs_only_itself(tmp_path):
     assert f"{path}:2" in census.first["broken_json"]
 
 
+@pytest.mark.parametrize("damage", [b'"', b"{", b"}", b"]", b",", b"\\"])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_character_too_many_costs_no_more_than_the_rows_it_touches(tmp_path, indent, damage):
+    rows = [{"id": i, "text": "a, {b}", "list": [{"n": i}]} for i in range(9)]
+    text = json.dumps(rows, indent=indent).encode()
+    at = text.index(b"a, {b}", len(text) // 2)
+    path = tmp_path / "rows.json"
+    path.write_bytes(text[: at - 2] + damage + text[at - 2 :])
+    found = list(rows_of(path))
+    assert sum(r.value in rows for r in found) >= 7
+    assert any(r.problem for r in found)
+
+
+def test_keys_of_a_mapping_that_span_chunks_are_read_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "_CHUNK", 16)
+    values = {f"a query of {n} words": {"n": n, "more": 'x"]}' * n} for n in range(20)}
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(values))
+    assert {r.key: r.value for r in rows_of(path)} == values
+
+
 def test_a_value_that_spans_chunks_is_read_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "_CHUNK", 16)
     path = tmp_path / "rows.json"
