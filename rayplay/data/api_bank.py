@@ -5,13 +5,13 @@ is what is seen in use over all files: every parameter that occurs, required whe
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rayplay.data.normal import Builder, Rejected, Toolset, read_tool
 from rayplay.data.reading import RawRow, whole_file
-from rayplay.data.source import Context, Source, Usable, has, one
+from rayplay.data.source import Context, Source, Usable, has, one, text_of
 from rayplay.records import Json, ToolSpec
 
 _CALL_IN_TEXT = re.compile(r"\[[A-Z]\w+\((?:\w+=.*)?\)\]")
@@ -25,15 +25,23 @@ def matches(value: Any) -> bool:
 
 def prepare(files: Sequence[Path], options: Json) -> dict[str, ToolSpec]:
     """Definitions of all APIs that the dialogues call."""
-    printed: dict[str, Json] = {}
+    values = (whole_file(file).value for file in files)
+    return definitions((value for value in values if matches(value)), {})
+
+
+def definitions(dialogues: Iterable[Sequence[Json]], described: Mapping[str, Json]) -> dict[str, ToolSpec]:
+    """Tools that are called, by name: as they are described, or as a search printed them.
+
+    Where nothing is described (dialogues, plans) the others are defined as they are used; else they are left out.
+    """
+    printed: dict[str, Json] = dict(described)
     seen: dict[str, list[Json]] = {}
-    for file in files:
-        value = whole_file(file).value
-        for line in value if matches(value) else ():
-            if line["role"] == "API" and has(line, api_name=str, param_dict=dict):
-                seen.setdefault(line["api_name"], []).append(line["param_dict"])
-                _note_printed(line, printed)
-    return {name: _definition(name, used, printed.get(name)) for name, used in sorted(seen.items())}
+    for line in (line for dialogue in dialogues for line in dialogue):
+        if line["role"] == "API" and has(line, api_name=str, param_dict=dict):
+            seen.setdefault(line["api_name"], []).append(line["param_dict"])
+            _note_printed(line, printed)
+    names = sorted(name for name in seen if name in printed or not described)
+    return {name: _definition(name, seen[name], printed.get(name)) for name in names}
 
 
 def read(row: RawRow, context: Context) -> Usable:
@@ -41,17 +49,24 @@ def read(row: RawRow, context: Context) -> Usable:
     if not matches(row.value):
         raise Rejected("wrong_format", "the file is no dialogue of User, AI and API lines")
     builder = Builder(Toolset(context.support[name] for name in _offered(row.value, context.support)))
+    play(builder, row.value)
+    return one(builder.demonstration(context.source, Path(row.file).stem, **context.about(row)))
+
+
+def play(builder: Builder, lines: Sequence[Json]) -> None:
+    """Say a dialogue's lines. A last API line without a result is a call that ends the conversation."""
     texts: dict[str, str] = {}
-    for line in row.value:
+    for line in lines:
         if line["role"] == "API":
             if not has(line, api_name=str, param_dict=dict):
                 raise Rejected("broken_call", str(line)[:120])
             if "User" in texts:
                 builder.user(texts.pop("User"))
             builder.assistant(texts.pop("AI", ""), [(line["api_name"], line["param_dict"])])
-            builder.result(_output(line.get("result")), line["api_name"])
+            if "result" in line or line is not lines[-1]:
+                builder.result(_output(line.get("result")), line["api_name"])
             continue
-        text = line.get("text") or ""
+        text = text_of(line.get("text"), "text")
         if line["role"] == "AI" and _CALL_IN_TEXT.search(text):
             raise Rejected("call_as_text", text)
         if line["role"] == "AI" and "User" in texts:
@@ -63,7 +78,6 @@ def read(row: RawRow, context: Context) -> Usable:
     if texts.get("AI"):
         builder.assistant(texts["AI"])
     builder.trim()
-    return one(builder.demonstration(context.source, Path(row.file).stem, **context.about(row)))
 
 
 def _is_line(line: Any) -> bool:
@@ -87,7 +101,7 @@ def _definition(name: str, used: list[Json], printed: Json | None) -> ToolSpec:
     required = [key for key in parameters if all(key in call for call in used)]
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     text = printed["description"] if has(printed, description=str) else f"{words[:1]}{words[1:].lower()}."
-    if name == SEARCH:
+    if name == SEARCH and not printed:
         text = "Search for a tool by keywords; returns its definition."
     return read_tool({"name": name, "description": text, "parameters": parameters, "required": required})
 

@@ -1,8 +1,9 @@
 """Seal-Tools: calls joined with the library of 4,076 tools; nested calls become turns with simulated results.
 
-A row is {id, query, calling: [{api, parameters, responses}]}, tools lie beside it in `tool.jsonl`. A parameter may be
-the name of an earlier call's response (`API_call_0`): such a call can only be made when that result is there, so it
-goes into a later turn, and the name is replaced by the simulated value (which is then marked so).
+A row is {id, query, calling: [{api, parameters, responses}]}, in the older files [calls, query]; tools lie beside it in
+`tool.jsonl`. The files for fine-tuning hold both as text, in a conversation of two turns. A parameter may be the name
+of an earlier call's response (`API_call_0`): such a call can only be made when that result is there, so it goes into a
+later turn, and the name is replaced by the simulated value (which is then marked so).
 """
 
 import json
@@ -12,21 +13,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rayplay.data.calltext import tools_in
 from rayplay.data.normal import Builder, Rejected, Toolset, checked, read_tool
 from rayplay.data.reading import RawRow, rows_of
-from rayplay.data.schemas import fit
+from rayplay.data.schemas import fit, literal
 from rayplay.data.simulator import simulate, value_of
 from rayplay.data.source import Context, Source, Usable, has, one, row_id
 from rayplay.errors import DataError
 from rayplay.records import Json, ToolSpec, seed_of
 
 _REFERENCE = re.compile(r"API_call_\d+")
+_PROMPT = re.compile(r"api_list = (?P<tools>\[.*\])\s*task_instruction = (?P<query>.*?)\s*Output:\s*\Z", re.DOTALL)
 DISTRACTORS = 4
 
 
 def matches(value: Any) -> bool:
-    """A query and a list of calls under `calling`."""
-    return has(value, query=str, calling=list)
+    """A query and calls, under their names or in the order of the older files."""
+    return _query_and_calls(value) is not None
+
+
+def matches_text(value: Any) -> bool:
+    """A turn that lists APIs and gives an instruction, and a turn with the calls."""
+    return _PROMPT.search(_first_turns(value)[0]) is not None
 
 
 def is_library(path: Path) -> bool:
@@ -59,19 +67,57 @@ def prepare(files: Sequence[Path], options: Json) -> dict[str, ToolSpec]:
 
 def read(row: RawRow, context: Context) -> Usable:
     """Query and calls -> a conversation; the tools of the calls and a few seeded others are on offer."""
-    if not matches(row.value):
+    found = _query_and_calls(row.value)
+    if found is None:
         raise Rejected("wrong_format", "no query with a list under 'calling'")
-    calling, library = row.value["calling"], context.support
+    query, calling = found
+    library = context.support
+    names = sorted({call["api"] for call in _checked_calls(calling)} & library.keys())
+    tools = _offer(names, library, context, row_id(row))
+    return _conversation(tools, query, calling, row, context)
+
+
+def read_text(row: RawRow, context: Context) -> Usable:
+    """The same from a prompt that lists the APIs on offer, and an answer that is the list of calls."""
+    prompt, answer = _first_turns(row.value)
+    found = _PROMPT.search(prompt)
+    if found is None:
+        raise Rejected("wrong_format", "no turn with 'api_list = [...]' and 'task_instruction = ...'")
+    calling = literal(answer)
+    if not isinstance(calling, list):
+        raise Rejected("broken_call", answer)
+    query = found["query"].removeprefix('"').removesuffix('"')
+    return _conversation(tools_in(found["tools"]), query, _checked_calls(calling), row, context)
+
+
+def _query_and_calls(value: Any) -> tuple[str, list[Any]] | None:
+    if has(value, query=str, calling=list):
+        return value["query"], value["calling"]
+    if not isinstance(value, list) or len(value) != 2 or not isinstance(value[1], str):
+        return None
+    calls = value[0] if isinstance(value[0], list) else [value[0]]
+    return (value[1], calls) if all(has(call, api=str) for call in calls) else None
+
+
+def _first_turns(value: Any) -> tuple[str, str]:
+    """The texts of a conversation of two turns; empty where it is none."""
+    turns = value["conversations"] if has(value, conversations=list) else []
+    texts = [turn["value"] for turn in turns if has(turn, value=str)]
+    return (texts[0], texts[1]) if len(texts) == len(turns) == 2 else ("", "")
+
+
+def _checked_calls(calling: list[Any]) -> list[Json]:
     if not calling:
         raise Rejected("empty", "no call")
     for call in calling:
         if not has(call, api=str, parameters=dict):
             raise Rejected("broken_call", str(call)[:120])
-        if call["api"] not in library:
-            raise Rejected("unknown_tool", call["api"])
-    tools = _offer(sorted({c["api"] for c in calling}), library, context, row_id(row))
+    return calling
+
+
+def _conversation(tools: Toolset, query: str, calling: list[Json], row: RawRow, context: Context) -> Usable:
     builder = Builder(tools)
-    builder.user(row.value["query"])
+    builder.user(query)
     nested = _play(builder, calling)
     return one(builder.demonstration(context.source, row_id(row), simulated=nested, **context.about(row)))
 
@@ -94,7 +140,7 @@ def _play(builder: Builder, calling: list[Json]) -> bool:
         if not ready:
             raise Rejected("unresolved_reference", str(sorted(_references(waiting[0]) - known.keys()))[:120])
         waiting = [c for c in waiting if c not in ready]
-        specs = [builder.tools.find(c["api"]) for c in ready]
+        specs = [_called(builder.tools, call) for call in ready]
         arguments = [_resolved(c["parameters"], spec, known) for c, spec in zip(ready, specs, strict=True)]
         builder.assistant("", [(c["api"], a) for c, a in zip(ready, arguments, strict=True)])
         turns += 1
@@ -106,6 +152,13 @@ def _play(builder: Builder, calling: list[Json]) -> bool:
             known |= dict(zip(map(str, names), result.values(), strict=False))
             builder.result(result, spec.original_name or spec.name)
     return turns > 1
+
+
+def _called(tools: Toolset, call: Json) -> ToolSpec:
+    spec = tools.find(call["api"])
+    if spec is None:
+        raise Rejected("unknown_tool", call["api"])
+    return spec
 
 
 def _references(call: Json) -> set[str]:
@@ -136,3 +189,4 @@ def _as_wanted(value: Any, schema: Json, address: str) -> Any:
 
 
 SOURCE = Source("seal-tools", matches, read, licence="Apache-2.0", is_support=is_library, prepare=prepare)
+TEXT = Source("seal-tools-text", matches_text, read_text, licence="Apache-2.0")

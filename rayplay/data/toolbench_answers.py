@@ -31,8 +31,8 @@ class Step:
 
 
 def matches(value: Any) -> bool:
-    """A tree and the answer that was generated with it."""
-    return has(value, tree=dict, answer_generation=dict)
+    """A tree, or the chains of a search without branching, and the answer that was generated with it."""
+    return has(value, answer_generation=dict) and isinstance(value.get("tree", value.get("trys")), dict | list)
 
 
 def read(row: RawRow, context: Context) -> Usable:
@@ -40,21 +40,50 @@ def read(row: RawRow, context: Context) -> Usable:
     if not matches(row.value):
         raise Rejected("wrong_format", "no 'tree' with 'answer_generation'")
     answer = row.value["answer_generation"]
-    root = row.value["tree"].get("tree")
-    if not has(root, children=list):
-        raise Rejected("wrong_format", "tree.tree has no children")
+    root = _root(row.value)
     path = winning_path(root)
     if path is None:
         raise Rejected("no_winning_path", f"win is {row.value.get('win')}")
-    if not isinstance(answer.get("query"), str):
-        raise Rejected("wrong_format", "answer_generation.query is missing")
+    query = _query(answer)
+    if not query:
+        raise Rejected("wrong_format", "answer_generation has neither a query nor train_messages with one")
     definitions = answer.get("function", row.value.get("functions"))
     keep_finish = context.options.get("finish", "answer") == "call"
     listed = definitions if isinstance(definitions, list) else []
     tools = read_tools([t for t in listed if keep_finish or not (has(t) and t.get("name") == FINISH)])
-    player = Player(tools, answer["query"].strip(), keep_finish)
+    player = Player(tools, query, keep_finish)
     demonstration = player.builder(steps_of(path)).demonstration(context.source, _id(row), **context.about(row))
     return Usable((demonstration,), tuple(tasks_of(demonstration)), tuple(_preferences(path, player, row, context)))
+
+
+def _query(answer: Json) -> str:
+    """What the user asked; older files have it in their training messages alone, before a line that says `Begin!`."""
+    if isinstance(answer.get("query"), str):
+        return answer["query"].strip()
+    chains = answer.get("train_messages")
+    chain = chains[0] if isinstance(chains, list) and chains and isinstance(chains[0], list) else []
+    asked = next((m["content"] for m in chain if has(m, role=str, content=str) and m["role"] == "user"), "")
+    return asked.strip().removesuffix("Begin!").strip()
+
+
+def _root(value: Json) -> Json:
+    """The tree's root; chains that were tried one after another are the branches of one."""
+    if has(value.get("tree"), tree=dict):
+        root = value["tree"]["tree"]
+    else:
+        tried = value["trys"] if isinstance(value.get("trys"), list) else []
+        root = {"children": [node for t in tried if has(t, chain=list) and (node := _nested(t["chain"]))]}
+    if not has(root, children=list):
+        raise Rejected("wrong_format", "the tree has no children")
+    return root
+
+
+def _nested(chain: list[Any]) -> Json:
+    """Nodes in a row -> the first, each with the next as its only child."""
+    below: list[Json] = []
+    for node in reversed([n for n in chain if isinstance(n, dict)]):
+        below = [{**node, "children": below}]
+    return below[0] if below else {}
 
 
 @dataclass(frozen=True)

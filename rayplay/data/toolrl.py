@@ -1,5 +1,7 @@
 """ToolRL (rlla): instruction with tools as text, history in tags, output with <think>, <tool_call>, <response>.
 
+The Parquet files for reinforcement learning hold the same three texts as a prompt of two messages and a ground truth.
+
 In some published rows a list or object value was cut at its first comma (`["Java"` for a list of skills). Such a value
 is closed to what is left of it and the row counted as repaired; `"options": {"repair": false}` rejects it instead.
 """
@@ -27,14 +29,16 @@ _THOUGHT = re.compile(r"\A\s*<think>(.*?)</think>\s*(?=<tool_call>|<response>|\Z
 
 def matches(value: Any) -> bool:
     """Instruction, input and output, with the heading of the tools."""
-    return has(value, instruction=str, input=str, output=str) and "**Available Tools**" in value["instruction"]
+    found = _texts(value)
+    return found is not None and "**Available Tools**" in found[0]
 
 
 def read(row: RawRow, context: Context) -> Usable:
     """Tools and history from the prompt, the last message from the output."""
     if not matches(row.value):
         raise Rejected("wrong_format", "no instruction with '**Available Tools**', input and output")
-    builder = Builder(Toolset(_tools(row.value["instruction"])))
+    instruction, history, output = _texts(row.value)
+    builder = Builder(Toolset(_tools(instruction)))
     keep = context.options.get("thoughts", True)
     repairs: set[str] = set()
 
@@ -43,7 +47,7 @@ def read(row: RawRow, context: Context) -> Usable:
 
     if not context.options.get("repair", True):
         mend = list
-    rest = row.value["input"].split("**Dialogue Records History**", 1)[-1].strip()
+    rest = history.split("**Dialogue Records History**", 1)[-1].strip()
     while rest:
         user = _USER.match(rest)
         if user:
@@ -60,9 +64,20 @@ def read(row: RawRow, context: Context) -> Usable:
             raise Rejected("wrong_format", f"a tag that does not close: {rest[:80]}")
         _speak(builder, said[0], keep, mend)
         rest = said[1] if len(said) > 1 else ""
-    _speak(builder, row.value["output"], keep, mend)
+    _speak(builder, output, keep, mend)
     usable = one(builder.demonstration(context.source, row_id(row), **context.about(row)))
     return replace(usable, repairs=tuple(sorted(repairs)))
+
+
+def _texts(value: Any) -> tuple[str, str, str] | None:
+    """(instruction, input, output) of a row of either kind."""
+    if has(value, prompt=list, reward_model=dict):
+        said = [m["content"] for m in value["prompt"] if has(m, role=str, content=str)]
+        truth = value["reward_model"].get("ground_truth")
+        return (said[0], said[1], truth) if len(said) == 2 and isinstance(truth, str) else None
+    if has(value, instruction=str, input=str, output=str):
+        return value["instruction"], value["input"], value["output"]
+    return None
 
 
 def _tools(instruction: str) -> list[ToolSpec]:

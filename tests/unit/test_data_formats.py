@@ -26,14 +26,16 @@ EXPECTED = {
     "when2call": (3, 3, {}, 2, 3, 0),
     "when2call-preferences": (2, 2, {}, 1, 2, 0),
     "button": (1, 1, {}, 2, 2, 1),
-    "toolalpaca": (2, 1, {"unknown_tool": 1}, 1, 2, 0),
+    "toolalpaca": (4, 3, {"unknown_tool": 1}, 2, 4, 0),
     "toolllama": (2, 1, {"no_final_answer": 1}, 1, 2, 0),
-    "toolbench-answers": (2, 1, {"no_winning_path": 1}, 1, 2, 0),
+    "toolbench-answers": (3, 2, {"no_winning_path": 1}, 2, 4, 0),
     "toolbench-traces": (4, 2, {"no_final_answer": 2}, 1, 2, 0),
     "toolbench-queries": (1, 1, {}, 0, 0, 0),
-    "seal-tools": (4, 2, {"unknown_tool": 1, "unresolved_reference": 1}, 3, 3, 0),
-    "toolrl": (2, 2, {}, 3, 3, 1),
+    "seal-tools": (6, 4, {"unknown_tool": 1, "unresolved_reference": 1}, 6, 6, 0),
+    "seal-tools-text": (2, 1, {"unknown_tool": 1}, 1, 1, 0),
+    "toolrl": (3, 3, {}, 4, 4, 1),
     "api-bank": (3, 1, {"empty": 1, "call_as_text": 1}, 2, 3, 0),
+    "api-bank-rows": (6, 4, {"unknown_tool": 1, "call_as_text": 1}, 6, 9, 0),
     "rayplay-records": (2, 1, {"wrong_format": 1}, 0, 0, 0),
 }  # fmt: skip
 
@@ -103,7 +105,7 @@ def _calls(messages):
 
 
 def test_seal_tools_values_of_earlier_calls_become_simulated_results():
-    plain, nested = (u.demonstrations[0] for u in usable_of("seal-tools"))
+    plain, nested, *_ = (u.demonstrations[0] for u in usable_of("seal-tools"))
     assert not plain.simulated
     assert plain.messages[1].tool_calls[0].arguments == {"port": "Brest", "days": 3}
     assert nested.simulated
