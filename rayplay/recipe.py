@@ -190,6 +190,12 @@ class Alarms(Section):
     fall: Fraction = Field(0.2, description="how far a rate may fall from one round to the next")
 
 
+LossType = Literal[
+    *("sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired"),
+    *("apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm"),
+]
+
+
 class Lora(Section):
     """Low-rank adapters (Hu et al. 2021)."""
 
@@ -250,8 +256,12 @@ class Training(Optimisation):
     use_lora: bool = True
     lora: Lora = Lora()
     beta: PositiveFloat = 0.1
-    loss_type: tuple[str, ...] = ("sigmoid",)
+    loss_type: Annotated[tuple[LossType, ...], Field(min_length=1)] = ("sigmoid",)
     loss_weights: tuple[float, ...] | None = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] | None = Field(
+        None,
+        description="for exo_pair, robust, aot, aot_unpaired; null: 0.001 with exo_pair, which needs some, else 0",
+    )
     tree_packing: bool = True
     max_unique_tokens: PositiveInt = Field(4096, description="unique tokens of one forward pass")
     gradient_checkpointing: bool = False
@@ -279,6 +289,13 @@ class Training(Optimisation):
         for name in ("load_in_4bit", "fsdp", "deepspeed"):
             if getattr(self, name) not in (None, False) and not self.gpus_per_worker:
                 raise ValueError(f"{name} needs GPUs, but gpus_per_worker is 0")
+        if self.method == "grpo" and not self.use_lora:
+            raise ValueError("grpo needs use_lora: its old policy is the adapter before the phase; set it to true")
+        if "exo_pair" in self.loss_type and self.label_smoothing == 0:
+            raise ValueError("loss_type exo_pair needs a label_smoothing above 0, for example 0.001")
+        for phase in (self, self.warm_start):
+            if phase and phase.batch_size < self.num_workers:
+                raise ValueError(f"num_workers is {self.num_workers}, more than the {phase.batch_size} rows of a step")
         if self.load_in_4bit and not self.use_lora:
             raise ValueError("load_in_4bit trains an adapter over frozen weights; set use_lora to true")
         if self.fsdp is not None and self.deepspeed is not None:
@@ -360,6 +377,10 @@ class Recipe(Section):
             if wanted != "auto" and (wanted == "cuda") != (gpus > 0):
                 raise ValueError(f"model.device_map is {wanted!r}, but {name}.gpus_per_worker is {gpus:g}")
         return self
+
+    def trainings(self) -> list[Training]:
+        """The settings of every method that the recipe trains with."""
+        return list(self.training.compared().values()) or [self.training]
 
     def hash(self) -> str:
         """Digest of everything that results depend on; where it runs and what it says about itself do not count."""
@@ -457,8 +478,11 @@ def _explain(error: ValidationError, content: Json) -> str:
         return f"unknown key {where!r}; {hint}"
     if first["type"] == "missing":
         return f"{where!r} is missing; add it, for example {_example(where)}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error" and isinstance(first["input"], dict):  # keys that do not fit together
+        return f"{where or 'recipe'}: {message}"
     value = json.dumps(first.get("input"), default=str)
-    return f"{where} is {value[:80]}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    return f"{where} is {value[:80]}: {message[0].lower()}{message[1:]}"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

@@ -26,6 +26,8 @@ from rayplay.training.rows import (
 from rayplay.training.settings import TrainSettings
 from rayplay.training.tree import Sharing, share_prefixes
 
+EXO_SMOOTHING = 1e-3  # Ji et al. 2024, https://arxiv.org/abs/2402.00856: EXO's pairs need a little
+
 
 class PlannedSteps:
     """Mixin for a TRL trainer: one batch per optimizer step, as planned; every worker sees the whole batch.
@@ -121,7 +123,16 @@ def _sft_config(settings: TrainSettings, shared: dict[str, Any]) -> SFTConfig:
 
 def _dpo_config(settings: TrainSettings, shared: dict[str, Any]) -> DPOConfig:
     weights = list(settings.loss_weights) if settings.loss_weights else None
-    return DPOConfig(**shared, beta=settings.beta, loss_type=list(settings.loss_type), loss_weights=weights)
+    smoothing = settings.label_smoothing
+    if smoothing is None:
+        smoothing = EXO_SMOOTHING if "exo_pair" in settings.loss_type else 0.0
+    return DPOConfig(
+        **shared,
+        beta=settings.beta,
+        loss_type=list(settings.loss_type),
+        loss_weights=weights,
+        label_smoothing=smoothing,
+    )
 
 
 def _kto_config(settings: TrainSettings, shared: dict[str, Any]) -> KTOConfig:

@@ -21,6 +21,7 @@ class TrainSettings(Record):
     beta: float = 0.1
     loss_type: tuple[str, ...] = ("sigmoid",)
     loss_weights: tuple[float, ...] | None = None
+    label_smoothing: float | None = None
     use_lora: bool = True
     lora: Lora = Lora()
     tree_packing: bool = True
@@ -46,7 +47,7 @@ def settings_for(training: Training, model: Model, seed: int, phase: Optimisatio
         **{
             key: getattr(training, key)
             for key in (
-                *("beta", "loss_type", "loss_weights", "use_lora", "lora"),
+                *("beta", "loss_type", "loss_weights", "label_smoothing", "use_lora", "lora"),
                 *("tree_packing", "max_unique_tokens", "gradient_checkpointing", "checkpoint_every", "trackers"),
                 *("early_stopping", "load_in_4bit", "fsdp", "deepspeed"),
             )

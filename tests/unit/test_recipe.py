@@ -37,6 +37,18 @@ def test_every_shipped_recipe_loads_says_what_it_needs_and_survives_a_round_trip
         ({**MODEL, "rollout": {"num_workers": 0}}, "rollout.num_workers is 0"),
         ({**MODEL, "tools": [{"mcp": {}}]}, "command or url"),
         ({"model": {"name": "m", "device_map": "cuda"}}, "device_map is 'cuda', but rollout.gpus_per_worker is 0"),
+        ({**MODEL, "training": {"loss_type": ["sigmoyd"]}}, 'training.loss_type.0 is "sigmoyd": input should be'),
+        ({**MODEL, "training": {"loss_type": []}}, "training.loss_type is []"),
+        (
+            {**MODEL, "training": {"loss_type": ["ipo"], "loss_weights": [1.0, 2.0]}},
+            "training: loss_weights has 2 entries, loss_type 1",
+        ),
+        (
+            {**MODEL, "training": {"loss_type": ["exo_pair"], "label_smoothing": 0.0}},
+            "needs a label_smoothing above 0, for example 0.001",
+        ),
+        ({**MODEL, "training": {"method": "grpo", "use_lora": False}}, "training: grpo needs use_lora"),
+        ({**MODEL, "training": {"num_workers": 20}}, "num_workers is 20, more than the 16 rows of a step"),
         ({}, "'model' is missing"),
     ],
 )

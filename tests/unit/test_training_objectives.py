@@ -1,13 +1,16 @@
 """Every objective trains on exactly the tokens with loss, and prefix sharing changes none of them."""
 
 import random
+from typing import get_args
 
 import pytest
 import torch
 from datasets import Dataset
+from transformers import AutoTokenizer
 from transformers.trainer_utils import set_seed
 from trl import DPOConfig, DPOTrainer
 
+from rayplay.recipe import LossType
 from rayplay.records import Pair, Reason, Row
 from rayplay.training.objectives import OBJECTIVES
 from rayplay.training.phase import build_trainer, load_policy
@@ -64,21 +67,37 @@ def rows_for(method):
     ]
 
 
-def double_trainer(model_dir, method, tmp_path, **changes):
+def double_trainer(model_dir, method, tmp_path, rows=None, **changes):
     """A trainer in float64 whose adapter is not zero, with norms that compute in float64 too."""
-    rows = rows_for(method)
+    rows = rows or rows_for(method)
     settings = TrainSettings(batch_size=len(rows), dtype="float32", **changes)
     trainer = build_trainer(model_dir, rows, method, settings, tmp_path, [list(range(len(rows)))], Sharing())
     set_seed(1)
     for name, parameter in trainer.model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, 0, 0.05)
+    in_double(trainer)
+    trainer.current_gradient_accumulation_steps = 1
+    return trainer
+
+
+def in_double(trainer):
     backbone = trainer.model.double().get_base_model().model
     for layer in (*backbone.layers, backbone):
         for name in [n for n, _ in layer.named_children() if n.endswith("norm")]:
             setattr(layer, name, torch.nn.RMSNorm(32, eps=1e-6, dtype=torch.float64))
-    trainer.current_gradient_accumulation_steps = 1
-    return trainer
+
+
+def forward_padded(base):
+    """Give a model the padded forward, without TRL's fused head."""
+    plain = type(base).forward.__get__(base)
+
+    def padded(*args, fused_lm_head=False, labels=None, use_cache=None, **kwargs):
+        if not fused_lm_head:
+            return plain(*args, **kwargs)
+        return padded_log_probs(lambda **inputs: plain(**inputs), {**kwargs, "labels": labels})
+
+    base.forward = padded
 
 
 def loss_and_gradients(trainer):
@@ -104,18 +123,45 @@ def loss_and_gradients(trainer):
 def test_loss_and_gradients_are_those_of_padded_rows(model_dir, tmp_path, method, changes):
     trainer = double_trainer(model_dir, method, tmp_path, **changes)
     loss, found = loss_and_gradients(trainer)
-    base = trainer.model.get_base_model()
-    plain = type(base).forward.__get__(base)
-
-    def padded(*args, fused_lm_head=False, labels=None, use_cache=None, **kwargs):
-        if not fused_lm_head:
-            return plain(*args, **kwargs)
-        return padded_log_probs(lambda **inputs: plain(**inputs), {**kwargs, "labels": labels})
-
-    base.forward = padded
+    forward_padded(trainer.model.get_base_model())
     expected_loss, expected = loss_and_gradients(trainer)
     assert loss == pytest.approx(expected_loss, rel=1e-8)
     assert_equal_gradients(found, expected)
+
+
+def stock_dpo(model_dir, folder, pairs, **arguments):
+    """TRL's own trainer and collator on the same ids, with an adapter that is not zero, in float64."""
+    base, lora = load_policy(model_dir, TrainSettings(dtype="float32"), None)
+    names = ("prompt_ids", "chosen_ids", "rejected_ids")
+    columns = {name: [list(getattr(p, name)) for p in pairs] for name in names}
+    quiet = {"use_cpu": True, "bf16": False, "report_to": [], "gradient_checkpointing": False}
+    stock = type("Stock", (DPOTrainer,), {"_prepare_dataset": lambda self, dataset, *_: dataset})(
+        base,
+        args=DPOConfig(output_dir=str(folder), per_device_train_batch_size=len(pairs), **quiet, **arguments),
+        train_dataset=Dataset.from_dict(columns),
+        processing_class=AutoTokenizer.from_pretrained(model_dir),
+        peft_config=lora,
+    )
+    stock.current_gradient_accumulation_steps = 1
+    return stock
+
+
+def test_every_loss_type_of_trl_gives_trls_own_loss_and_gradients(model_dir, tmp_path):
+    whole = [p.model_copy(update={"chosen_mask": (1,) * 7, "rejected_mask": (1,) * 7}) for p in make_pairs()]
+    ours = double_trainer(model_dir, "dpo", tmp_path, rows=whole, label_smoothing=0.1)
+    stock = stock_dpo(model_dir, tmp_path, whole, label_smoothing=0.1)
+    in_double(stock)
+    stock.model.load_state_dict(ours.model.state_dict())
+    forward_padded(stock.model.get_base_model())
+    for name in get_args(LossType):
+        ours.loss_types = stock.loss_types = [name]
+        (loss, found), (expected_loss, expected) = loss_and_gradients(ours), loss_and_gradients(stock)
+        assert loss == pytest.approx(expected_loss, rel=1e-8), name
+        assert_equal_gradients(found, expected)
+
+
+def test_exo_pair_has_the_smoothing_that_it_needs(model_dir, tmp_path):
+    assert double_trainer(model_dir, "dpo", tmp_path, loss_type=("exo_pair",)).label_smoothing == 1e-3
 
 
 def gradient_of_hidden_states(trainer):
@@ -141,17 +187,7 @@ def test_tool_output_gets_exactly_no_gradient_from_dpo_but_does_from_stock_trl(m
     for path in fold([row[:-1] for row in rows]).paths:
         assert [bool(gradient_U[path[t]] != 0) for t in before] == [bool(m) for m in MASK]
 
-    base, lora = load_policy(model_dir, TrainSettings(dtype="float32"), None)
-    names = ("prompt_ids", "chosen_ids", "rejected_ids")
-    columns = {name: [list(getattr(p, name)) for p in pairs] for name in names}
-    stock = type("Stock", (DPOTrainer,), {"_prepare_dataset": lambda self, dataset, *_: dataset})(
-        base,
-        args=DPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to=[], gradient_checkpointing=False),
-        train_dataset=Dataset.from_dict(columns),
-        processing_class=ours.processing_class,
-        peft_config=lora,
-    )
-    stock.current_gradient_accumulation_steps = 1
+    stock = stock_dpo(model_dir, tmp_path, pairs)
     assert (gradient_of_hidden_states(stock)[:, list(before)] != 0).all()
 
 
