@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.nn.attention.flex_attention import create_block_mask
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+from rayplay.training.trie import Trie
 
 NAME = "rayplay_trie"
 LEAST_BLOCK = 96  # tokens: smaller branches share a block, since every block costs a kernel launch
@@ -78,6 +81,36 @@ def attend(
         seen = (torch.cat([trunk_and_all[0], trunk_and_all[block]], dim=2) for trunk_and_all in (keys, values))
         parts.append(scaled_dot_product_attention(queries[block], *seen, attn_mask=mask, scale=scaling))
     return torch.cat(parts, dim=2).transpose(1, 2), None
+
+
+def hidden_states(model, trie: Trie, device: torch.device) -> torch.Tensor:
+    """(U, hidden size): the backbone over a trie; positions are depths, each node sees its ancestors alone."""
+    return model.base_model(
+        input_ids=torch.tensor([trie.tokens], device=device),
+        position_ids=torch.tensor([trie.depths], device=device),
+        use_cache=False,
+        **_ancestors_only(trie.ends, model, device),
+    ).last_hidden_state[0]
+
+
+def _ancestors_only(ends: Sequence[int], model, device: torch.device) -> dict:
+    """Arguments under which node i sees node j exactly if j is an ancestor of i, or i itself.
+
+    Blocks of whole branches where `attend` is used. Where the model uses FlexAttention (GPUs; not run on the
+    development machine) a block mask, else (1, 1, U, U) added to the attention scores.
+    """
+    size, used = len(ends), model.config._attn_implementation
+    if used == NAME:
+        passed_on_as_it_is = torch.zeros(1, 1, 1, 1, dtype=model.dtype, device=device)  # as any 4-D mask
+        return {"attention_mask": passed_on_as_it_is, "blocks": cut(ends, model.dtype, device)}
+    end_U = torch.tensor(ends, device=device)
+    if used == "flex_attention":
+        mask = create_block_mask(lambda b, h, i, j: (j <= i) & (i < end_U[j]), None, None, size, size, device=device)
+        return {"attention_mask": mask}
+    node_U = torch.arange(size, device=device)
+    visible_UU = (node_U[None, :] <= node_U[:, None]) & (node_U[:, None] < end_U[None, :])
+    mask_UU = torch.zeros(size, size, dtype=model.dtype, device=device).masked_fill_(~visible_UU, -torch.inf)
+    return {"attention_mask": mask_UU[None, None]}
 
 
 AttentionInterface.register(NAME, attend)

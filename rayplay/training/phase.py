@@ -3,7 +3,6 @@
 Under torch.distributed every worker calls `run_phase` with the same arguments; gradients meet in DDP.
 """
 
-import importlib.util
 import math
 import os
 import random
@@ -23,15 +22,16 @@ from transformers import (
     TrainerCallback,
 )
 
-from rayplay.errors import DataError, RecipeError
+from rayplay.errors import DataError
 from rayplay.models.device import choose_dtype
 from rayplay.records import Json, Pair, Row, seed_of
+from rayplay.training.checks import check_training, lora_config
 from rayplay.training.objectives import find_objective
 from rayplay.training.rows import prompt_of, usable_rows
 from rayplay.training.schedule import plan_steps
 from rayplay.training.settings import TrainSettings
 from rayplay.training.steplog import StepLog
-from rayplay.training.tree import Sharing, why_not_exact
+from rayplay.training.tree import Sharing
 from rayplay.training.trie import families
 
 
@@ -75,9 +75,6 @@ def run_phase(
         RecipeError: Unknown method, or prefix sharing would not be exact.
         AlarmError: Training can no longer teach anything (loss is not a number).
     """
-    missing = [name for name in settings.trackers if importlib.util.find_spec(name) is None]
-    if missing:
-        raise RecipeError(f"training.trackers names {missing[0]!r}, not installed; pip install 'rayplay[{missing[0]}]'")
     started = time.monotonic()
     usable = usable_rows(find_objective(method).rows(rows), settings.max_length)
     world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -126,11 +123,9 @@ def build_trainer(
 ) -> Any:
     """The TRL trainer of one phase, ready to `train()`; `apart` is what early stopping watches."""
     objective = find_objective(method)
+    check_training(model_dir, settings)
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
     model, lora = load_policy(model_dir, settings, start_dir)
-    reason = why_not_exact(model.config, settings.lora.dropout if settings.use_lora else 0.0)
-    if sharing.tree and reason:
-        raise RecipeError(f"training.tree_packing is on, but {reason}; --set training.tree_packing=false")
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     trainer = objective.trainer(
         model=model,
@@ -184,23 +179,11 @@ def load_policy(model_dir: str, settings: TrainSettings, start_dir: Path | None)
         return model, None
     if start_dir:
         return PeftModel.from_pretrained(model, start_dir, is_trainable=True), None
-    lora = settings.lora
-    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
-    return model, LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=targets,
-        use_rslora=lora.use_rslora,
-        use_dora=lora.use_dora,
-        task_type="CAUSAL_LM",
-    )
+    return model, lora_config(settings)
 
 
 def _four_bits(dtype: str) -> BitsAndBytesConfig:
     """QLoRA's quantisation (Dettmers et al. 2023): NF4 with double quantisation."""
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise RecipeError("training.load_in_4bit needs bitsandbytes, which is not installed; pip install bitsandbytes")
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -9,8 +9,8 @@ losses stay TRL's own, all of them, and so do reference passes.
 With several workers each one holds the whole batch, forwards its share of the rows, and receives the others' results:
 so losses that look at the whole batch (token means, sorting, KL estimates) do not depend on the number of workers.
 
-Not covered, and refused by `why_not_exact`: dropout, sliding windows, recurrent layers, soft-capped or scaled logits,
-mixtures of experts with a balancing loss.
+Not covered, and refused (exactness.py): dropout, sliding windows, recurrent layers, soft-capped or scaled logits,
+mixtures of experts with a balancing loss, models that ignore the mask or the positions that they are given.
 
 Shapes: B rows, T padded length, U unique tokens, N tokens with loss, E distinct edges among them, H hidden size.
 """
@@ -22,16 +22,15 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
-from torch.nn.attention.flex_attention import create_block_mask
 from torch.utils.checkpoint import checkpoint
 from trl.trainer.utils import FusedCausalLMOutput
 
 from rayplay.training import attention
+from rayplay.training.exactness import settle_attention
 from rayplay.training.logprobs import edge_log_probs
 from rayplay.training.trie import Trie, fold, share_out, split
 
 IGNORED = -100
-SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
 
 
 @dataclass
@@ -57,10 +56,13 @@ def share_prefixes(model, sharing: Sharing) -> None:
     Args:
         model: The causal LM itself (below any PEFT wrapper), after TRL gave it its fused head.
         sharing: Settings, and the counters that each call adds to.
+
+    Raises:
+        RecipeError: Sharing is wanted, but a trial shows that it is not exact for this model.
     """
+    if sharing.tree:
+        settle_attention(model)
     previous = model.forward
-    if model.config._attn_implementation == "sdpa":
-        model.config._attn_implementation = attention.NAME  # the same as SDPA, unless it is given blocks
 
     @functools.wraps(type(model).forward)
     def forward(self, *args, fused_lm_head=False, labels=None, **kwargs):
@@ -79,26 +81,6 @@ def share_prefixes(model, sharing: Sharing) -> None:
         return _output(_gather(fields), labels[:, 1:] != IGNORED)
 
     model.forward = types.MethodType(forward, model)
-
-
-def why_not_exact(config, lora_dropout: float = 0.0) -> str:
-    """Why prefix sharing would change the result for this model; "" where it is exact."""
-    text = config.get_text_config()
-    if lora_dropout > 0:
-        return f"lora.dropout is {lora_dropout}: a shared token would get one dropout mask instead of one in each row"
-    if getattr(text, "attention_dropout", 0.0):
-        return f"the model's attention_dropout is {text.attention_dropout}"
-    scaled = next((key for key in SCALED_LOGITS if getattr(text, key, None) not in (None, 1.0)), "")
-    if scaled:
-        return f"the model scales or caps its logits ({scaled})"
-    layers = set(getattr(text, "layer_types", None) or ["full_attention"])
-    if layers != {"full_attention"}:
-        return f"the model has layers other than full attention: {', '.join(sorted(layers))}"
-    if getattr(text, "sliding_window", None) and getattr(text, "use_sliding_window", True):
-        return f"the model attends within a sliding window of {text.sliding_window}"
-    if hasattr(text, "output_router_logits"):
-        return "the model is a mixture of experts, whose balancing loss counts tokens as often as they occur"
-    return ""
 
 
 @dataclass(frozen=True)
@@ -186,12 +168,7 @@ def _attention_share(config) -> float:
 
 def _forward_trie(model, trie: Trie, rows: list[_Row], device) -> torch.Tensor:
     """(4, N) for the tokens with loss of `rows`, in order."""
-    hidden_UH = model.base_model(
-        input_ids=torch.tensor([trie.tokens], device=device),
-        position_ids=torch.tensor([trie.depths], device=device),
-        use_cache=False,
-        **_ancestors_only(trie, model, device),
-    ).last_hidden_state[0]
+    hidden_UH = attention.hidden_states(model, trie, device)
     head = model.get_output_embeddings()
     vocabulary = head.weight.shape[0]
     edges = [
@@ -205,37 +182,23 @@ def _forward_trie(model, trie: Trie, rows: list[_Row], device) -> torch.Tensor:
     return torch.stack([values.to(fields[0].dtype)[edge_of_N] for values in fields])
 
 
-def _ancestors_only(trie: Trie, model, device) -> dict:
-    """Arguments under which node i sees node j exactly if j is an ancestor of i, or i itself.
-
-    Where the model uses SDPA, blocks of whole branches (attention.py). Where it uses FlexAttention (GPUs; not run
-    on the development machine) a block mask, else (1, 1, U, U) added to the attention scores.
-    """
-    size, used = len(trie.tokens), model.config._attn_implementation
-    if used == attention.NAME:
-        passed_on_as_it_is = torch.zeros(1, 1, 1, 1, dtype=model.dtype, device=device)  # as any 4-D mask
-        return {"attention_mask": passed_on_as_it_is, "blocks": attention.cut(trie.ends, model.dtype, device)}
-    end_U = torch.tensor(trie.ends, device=device)
-    if used == "flex_attention":
-        mask = create_block_mask(lambda b, h, i, j: (j <= i) & (i < end_U[j]), None, None, size, size, device=device)
-        return {"attention_mask": mask}
-    node_U = torch.arange(size, device=device)
-    visible_UU = (node_U[None, :] <= node_U[:, None]) & (node_U[:, None] < end_U[None, :])
-    mask_UU = torch.zeros(size, size, dtype=model.dtype, device=device).masked_fill_(~visible_UU, -torch.inf)
-    return {"attention_mask": mask_UU[None, None]}
-
-
 def _forward_padded(previous, mine: list[int], labels_BT, kwargs: dict, sharing: Sharing) -> torch.Tensor:
-    """TRL's own forward over this worker's rows, as (4, B, T - 1)."""
+    """TRL's own forward over this worker's rows, as (4, B, T - 1); in parts that fit the budget, as tries do."""
     chosen = torch.tensor(sorted(mine), device=labels_BT.device)
-    inputs = {key: kwargs[key][chosen] for key in ("input_ids", "attention_mask")}
-    sharing.count.unique += inputs["input_ids"].numel()
-    output = previous(**inputs, labels=labels_BT[chosen], fused_lm_head=True, use_cache=False)
-    log_probs = output.log_probs
-    fields = [log_probs, output.entropy, output.mean_logits, output.is_top1]
-    stacked = torch.stack(
-        [log_probs.new_zeros(log_probs.shape) if f is None else f.to(log_probs.dtype) for f in fields]
-    )
+    sharing.count.unique += chosen.numel() * labels_BT.shape[1]
+    parts = chosen.split(max(1, sharing.max_unique_tokens // labels_BT.shape[1]))
+
+    def part(rows: torch.Tensor) -> torch.Tensor:
+        inputs = {key: kwargs[key][rows] for key in ("input_ids", "attention_mask")}
+        output = previous(**inputs, labels=labels_BT[rows], fused_lm_head=True, use_cache=False)
+        log_probs = output.log_probs
+        fields = [log_probs, output.entropy, output.mean_logits, output.is_top1]
+        return torch.stack([torch.zeros_like(log_probs) if f is None else f.to(log_probs.dtype) for f in fields])
+
+    if len(parts) == 1 or not torch.is_grad_enabled():
+        stacked = torch.cat([part(rows) for rows in parts], dim=1)
+    else:
+        stacked = torch.cat([checkpoint(part, rows, use_reentrant=False) for rows in parts], dim=1)
     return stacked.new_zeros(4, *labels_BT[:, 1:].shape).index_copy(1, chosen, stacked)
 
 

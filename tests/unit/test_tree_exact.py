@@ -5,10 +5,19 @@ import random
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MptConfig,
+    MptForCausalLM,
+    StableLmConfig,
+    StableLmForCausalLM,
+)
 from trl.trainer.utils import FusedCausalLMOutput, add_fused_lm_head
 
-from rayplay.training.tree import IGNORED, Sharing, share_prefixes, why_not_exact
+from rayplay.errors import RecipeError
+from rayplay.training.exactness import settle_attention, why_not_exact
+from rayplay.training.tree import IGNORED, Sharing, share_prefixes
 
 torch.set_num_threads(1)  # micro tensors: more threads only wait for each other
 OUTPUTS = ("log_probs", "entropy", "mean_logits", "is_top1")
@@ -165,6 +174,8 @@ def test_shared_tokens_are_forwarded_once():
         ({"layer_types": ["full_attention", "sliding_attention"]}, "sliding_attention"),
         ({"sliding_window": 128}, "sliding window"),
         ({"output_router_logits": False}, "mixture of experts"),
+        ({"resid_pdrop": 0.1}, "resid_pdrop is 0.1"),
+        ({"attention_layers": ["global", "local"]}, "local"),
     ],
 )
 def test_models_for_which_sharing_is_not_exact_are_named(change, reason):
@@ -177,3 +188,14 @@ def test_models_for_which_sharing_is_not_exact_are_named(change, reason):
 
 def test_dropout_is_refused_with_the_reason():
     assert "lora.dropout is 0.1" in why_not_exact(LlamaConfig(), lora_dropout=0.1)
+
+
+SMALL = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+def test_a_model_that_drops_the_blocks_is_given_a_dense_mask_and_one_that_ignores_positions_is_refused():
+    drops = StableLmForCausalLM(StableLmConfig(**SMALL, intermediate_size=48, num_key_value_heads=2))
+    settle_attention(drops)
+    assert drops.config._attn_implementation == "sdpa"
+    with pytest.raises(RecipeError, match=r"MptForCausalLM does not take masks and positions.*tree_packing=false"):
+        settle_attention(MptForCausalLM(MptConfig(vocab_size=300, d_model=32, n_layers=2, n_heads=4)))
