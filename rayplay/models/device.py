@@ -24,6 +24,16 @@ def has_gpu() -> bool:
     return shutil.which("nvidia-smi") is not None and Path("/proc/driver/nvidia/version").exists()
 
 
+def count_gpus() -> int:
+    """NVIDIA GPUs that this process may use, as Ray counts them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not has_gpu():
+        return 0
+    if visible is None:
+        return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    return len([number for number in visible.split(",") if number.strip() not in ("", "-1")])
+
+
 def choose_dtype(requested: str, *, gpu: bool) -> str:
     """ "auto" -> bfloat16 where the processor computes in it, else float32 (emulated bfloat16 is 50 times slower)."""
     if requested != "auto":

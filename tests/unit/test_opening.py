@@ -1,5 +1,6 @@
 """What is refused before Ray starts and before anything is written, each with the next step."""
 
+import importlib.util
 import json
 
 import pytest
@@ -39,3 +40,15 @@ def test_what_does_not_fit_is_named_with_the_next_step(content):
     assert "tools is empty" in refused(content, tools=[])
     assert "use 'dpo'" in refused(content, data={"preferences": True}, training={"method": "sft"})
     assert "999" in refused(content, rewards={"m:999": 1.0})
+
+
+def test_what_training_could_not_do_is_refused_before_the_first_sample(content):
+    def train(**changes):
+        return refused(content, training=changes)
+
+    if importlib.util.find_spec("wandb") is None:
+        assert "pip install 'rayplay[wandb]'" in train(trackers=["wandb"])
+        assert "pip install 'rayplay[wandb]'" in train(compare={"dpo": {}, "kto": {"trackers": ["wandb"]}})
+    assert "lora.dropout is 0.1" in train(lora={"dropout": 0.1})
+    assert "training.lora.targets" in train(lora={"targets": ["no_such_layer"]})
+    assert "output head" in train(lora={"targets": ["lm_head"]})
