@@ -13,12 +13,13 @@ from rich.table import Table
 
 from rayplay.data.census import Census
 from rayplay.data.contamination import NGRAM, overlaps
-from rayplay.data.mixing import request_of
+from rayplay.data.mixing import request_of, token_lengths
 from rayplay.data.reading import rows_of
 from rayplay.data.source import has
 from rayplay.data.sources import Opened, open_source, read_opened, read_source
 from rayplay.data.transcript import transcript
 from rayplay.data.writing import write_lines, write_texts
+from rayplay.records import Json
 
 data_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Inspect, convert and show tool-use data sets.")
 
@@ -40,6 +41,9 @@ def inspect(
     option: OptionsOption = None,
     max_rows: MaxRows = None,
     seed: SeedOption = 0,
+    tokens: Annotated[
+        str | None, typer.Option(help="Also give the lengths of rows in tokens of this model (name, hub id or folder).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
     """Count what is usable, and why the rest is not.
@@ -49,15 +53,22 @@ def inspect(
         rayplay data inspect ~/data/toolbench/answer
 
         rayplay data inspect train.jsonl --format openai-jsonl --json
+
+        rayplay data inspect train.jsonl --tokens smollm2-135m-instruct
     """
     opened = open_source(path, format, _options(option), seed)
     census = Census.of(opened)
-    for outcome in read_opened(opened, max_rows):
-        census.count(outcome)
+    unit, count = ("characters", len)
+    if tokens:
+        # transformers takes seconds to import: only where asked for
+        unit, count = "tokens", importlib.import_module("rayplay.models.token_counts").token_counter(tokens)
+    usable = (found for outcome in read_opened(opened, max_rows) if (found := census.counted(outcome).usable))
+    lengths = {unit: token_lengths((r for u in usable for r in (*u.demonstrations, *u.preferences)), count)}
+    summary = census.summary() | lengths
     if as_json:
-        print(json.dumps(census.summary(), ensure_ascii=False))
+        print(json.dumps(summary, ensure_ascii=False))
     else:
-        _print_census(census)
+        _print_census(census, lengths)
     census.require_usable(path)
 
 
@@ -178,13 +189,14 @@ def _options(pairs: list[str] | None) -> dict[str, object]:
     return found
 
 
-def _print_census(census: Census) -> None:
+def _print_census(census: Census, lengths: Json) -> None:
     console = Console()
-    summary = census.summary()
     table = Table(show_header=False, box=None)
-    for key, value in summary.items():
+    for key, value in census.summary().items():
         if not isinstance(value, dict):
             table.add_row(key, str(value))
+    for key, value in lengths.items():
+        table.add_row(key, ", ".join(f"{name} {number}" for name, number in value.items()))
     console.print(table)
     if census.rejected:
         rejected = Table("rejected because", "rows", "first example", box=None)

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from rayplay.cli.data import data_app
 from rayplay.errors import DataError
+from tests.chatml import save_chat_model
 
 FIXTURES = Path(__file__).with_name("data_fixtures")
 KEYS = ["format", "rows", "usable", "rejected", "tools", "calls", "turns", "parallel_calls", "licence"]
@@ -24,6 +25,14 @@ def test_inspect_prints_one_json_line_with_the_promised_keys():
     assert list(report)[: len(KEYS)] == KEYS
     assert report["rows"] == report["usable"] + sum(report["rejected"].values())
     assert report["first_rejected"]["unknown_tool"].endswith("dev.jsonl:3: getMoon")
+
+
+def test_inspect_gives_lengths_in_tokens_of_a_model(tmp_path):
+    rows = FIXTURES / "glaive-v2"
+    characters = json.loads(run("inspect", rows, "--json").stdout)["characters"]
+    tokens = json.loads(run("inspect", rows, "--tokens", save_chat_model(tmp_path), "--json").stdout)["tokens"]
+    assert tokens == characters  # this tokenizer has one token a byte
+    assert (tokens["rows"], tokens["min"] <= tokens["median"] <= tokens["max"]) == (2, True)
 
 
 def test_inspect_for_people_shows_reasons():
