@@ -2,10 +2,9 @@
 
 import importlib
 import json
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar, get_args
 
 import typer
 from rich.console import Console
@@ -15,12 +14,14 @@ from rayplay.data.census import Census
 from rayplay.data.contamination import NGRAM, overlaps
 from rayplay.data.mixing import request_of, token_lengths
 from rayplay.data.reading import rows_of
-from rayplay.data.source import has
+from rayplay.data.source import Kind, has
 from rayplay.data.sources import Opened, open_source, read_opened, read_source
 from rayplay.data.transcript import transcript
 from rayplay.data.writing import write_lines, write_texts
+from rayplay.errors import DataError
 from rayplay.records import Json
 
+Item = TypeVar("Item")
 data_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Inspect, convert and show tool-use data sets.")
 
 PathArgument = Annotated[str, typer.Argument(help="File, folder, or hub id (owner/name).")]
@@ -98,11 +99,13 @@ def convert(
     census = Census.of(opened)
     kind = opened.source.gives if what == "auto" else what
     if use_ray:
-        pipeline = importlib.import_module("rayplay.actors.data")  # Ray takes seconds to import: only where asked for
-        written = write_texts(out, islice(pipeline.judged_lines(opened, kind, census), max_rows))
+        # Ray takes seconds to import: only where asked for
+        pipeline = importlib.import_module("rayplay.actors.data")
+        lines = pipeline.judged_lines(opened, kind, census, max_rows)
+        written = write_texts(out, _unless_empty(lines, census, kind, path))
     else:
-        written = write_lines(out, (census.counted(o) for o in read_opened(opened, max_rows)), kind)
-    census.require_usable(path)
+        outcomes = (census.counted(outcome) for outcome in read_opened(opened, max_rows))
+        written = write_lines(out, _unless_empty(outcomes, census, kind, path), kind)
     summary = {**census.summary(), "out": str(out), "what": kind, "written": written}
     print(json.dumps(summary, ensure_ascii=False) if as_json else f"{out}: {written} {kind} of {census.usable} rows")
 
@@ -158,6 +161,15 @@ def overlap(
         print(f"{len(found)} training rows overlap")
     if found:
         raise typer.Exit(1)
+
+
+def _unless_empty(items: Iterable[Item], census: Census, kind: Kind, path: str) -> Iterator[Item]:
+    """The items; an error behind the last one where there is nothing to write, before a file appears."""
+    yield from items
+    census.require_usable(path)
+    if not census.sums[kind]:
+        held = ", ".join(other for other in get_args(Kind) if census.sums[other])
+        raise DataError(f"{path}: its {census.usable} usable rows hold no {kind}; --what takes what they hold: {held}")
 
 
 def _questions(path: str) -> Iterator[tuple[str, str]]:

@@ -35,6 +35,20 @@ def test_inspect_gives_lengths_in_tokens_of_a_model(tmp_path):
     assert (tokens["rows"], tokens["min"] <= tokens["median"] <= tokens["max"]) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [(("--format", "xlam"), "none of 2 rows"), (("--what", "preferences"), "hold no preferences")],
+)
+def test_convert_leaves_the_file_alone_where_there_is_nothing_to_write(tmp_path, more, message):
+    out = tmp_path / "out.jsonl"
+    out.write_text("before")
+    result = run("convert", FIXTURES / "glaive-v2", out, *more)
+    assert isinstance(result.exception, DataError)
+    assert message in str(result.exception)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.jsonl"]
+    assert out.read_text() == "before"
+
+
 def test_inspect_for_people_shows_reasons():
     result = run("inspect", FIXTURES / "toolbench-answers")
     assert result.exit_code == 0
