@@ -7,6 +7,7 @@ driver only counts, checks ids and hands lines on, in the order of the files.
 import json
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import ray
@@ -43,13 +44,14 @@ class Judge:
         return verdict | {"id": self.opened.source.identity(row), "lines": lines, "tally": vars(tally)}
 
 
-def judged_lines(opened: Opened, kind: Kind, census: Census) -> Iterator[str]:
+def judged_lines(opened: Opened, kind: Kind, census: Census, max_rows: int | None = None) -> Iterator[str]:
     """The lines of all usable records of a kind; the census is filled as they stream by.
 
     Args:
         opened: An opened source; its files must be readable from all nodes.
         kind: What to write of each row.
         census: Counts every row.
+        max_rows: Stop behind this many rows, usable or not.
     """
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -66,7 +68,7 @@ def judged_lines(opened: Opened, kind: Kind, census: Census) -> Iterator[str]:
         )
     )
     seen: set[int] = set()
-    for row in verdicts.iter_rows():
+    for row in islice(verdicts.iter_rows(), max_rows):
         yield from _count(json.loads(row["verdict"]), census, seen)
 
 

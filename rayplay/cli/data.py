@@ -2,10 +2,9 @@
 
 import importlib
 import json
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar, get_args
 
 import typer
 from rich.console import Console
@@ -13,13 +12,16 @@ from rich.table import Table
 
 from rayplay.data.census import Census
 from rayplay.data.contamination import NGRAM, overlaps
-from rayplay.data.mixing import request_of
+from rayplay.data.mixing import request_of, token_lengths
 from rayplay.data.reading import rows_of
-from rayplay.data.source import has
+from rayplay.data.source import Kind, has
 from rayplay.data.sources import Opened, open_source, read_opened, read_source
 from rayplay.data.transcript import transcript
 from rayplay.data.writing import write_lines, write_texts
+from rayplay.errors import DataError
+from rayplay.records import Json
 
+Item = TypeVar("Item")
 data_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Inspect, convert and show tool-use data sets.")
 
 PathArgument = Annotated[str, typer.Argument(help="File, folder, or hub id (owner/name).")]
@@ -40,6 +42,9 @@ def inspect(
     option: OptionsOption = None,
     max_rows: MaxRows = None,
     seed: SeedOption = 0,
+    tokens: Annotated[
+        str | None, typer.Option(help="Also give the lengths of rows in tokens of this model (name, hub id or folder).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
     """Count what is usable, and why the rest is not.
@@ -49,15 +54,22 @@ def inspect(
         rayplay data inspect ~/data/toolbench/answer
 
         rayplay data inspect train.jsonl --format openai-jsonl --json
+
+        rayplay data inspect train.jsonl --tokens smollm2-135m-instruct
     """
     opened = open_source(path, format, _options(option), seed)
     census = Census.of(opened)
-    for outcome in read_opened(opened, max_rows):
-        census.count(outcome)
+    unit, count = ("characters", len)
+    if tokens:
+        # transformers takes seconds to import: only where asked for
+        unit, count = "tokens", importlib.import_module("rayplay.models.token_counts").token_counter(tokens)
+    usable = (found for outcome in read_opened(opened, max_rows) if (found := census.counted(outcome).usable))
+    lengths = {unit: token_lengths((r for u in usable for r in (*u.demonstrations, *u.preferences)), count)}
+    summary = census.summary() | lengths
     if as_json:
-        print(json.dumps(census.summary(), ensure_ascii=False))
+        print(json.dumps(summary, ensure_ascii=False))
     else:
-        _print_census(census)
+        _print_census(census, lengths)
     census.require_usable(path)
 
 
@@ -87,11 +99,13 @@ def convert(
     census = Census.of(opened)
     kind = opened.source.gives if what == "auto" else what
     if use_ray:
-        pipeline = importlib.import_module("rayplay.actors.data")  # Ray takes seconds to import: only where asked for
-        written = write_texts(out, islice(pipeline.judged_lines(opened, kind, census), max_rows))
+        # Ray takes seconds to import: only where asked for
+        pipeline = importlib.import_module("rayplay.actors.data")
+        lines = pipeline.judged_lines(opened, kind, census, max_rows)
+        written = write_texts(out, _unless_empty(lines, census, kind, path))
     else:
-        written = write_lines(out, (census.counted(o) for o in read_opened(opened, max_rows)), kind)
-    census.require_usable(path)
+        outcomes = (census.counted(outcome) for outcome in read_opened(opened, max_rows))
+        written = write_lines(out, _unless_empty(outcomes, census, kind, path), kind)
     summary = {**census.summary(), "out": str(out), "what": kind, "written": written}
     print(json.dumps(summary, ensure_ascii=False) if as_json else f"{out}: {written} {kind} of {census.usable} rows")
 
@@ -149,6 +163,15 @@ def overlap(
         raise typer.Exit(1)
 
 
+def _unless_empty(items: Iterable[Item], census: Census, kind: Kind, path: str) -> Iterator[Item]:
+    """The items; an error behind the last one where there is nothing to write, before a file appears."""
+    yield from items
+    census.require_usable(path)
+    if not census.sums[kind]:
+        held = ", ".join(other for other in get_args(Kind) if census.sums[other])
+        raise DataError(f"{path}: its {census.usable} usable rows hold no {kind}; --what takes what they hold: {held}")
+
+
 def _questions(path: str) -> Iterator[tuple[str, str]]:
     """(id, question) of a data set in any format, or of BFCL's question files."""
     if Path(path).is_file():
@@ -178,13 +201,14 @@ def _options(pairs: list[str] | None) -> dict[str, object]:
     return found
 
 
-def _print_census(census: Census) -> None:
+def _print_census(census: Census, lengths: Json) -> None:
     console = Console()
-    summary = census.summary()
     table = Table(show_header=False, box=None)
-    for key, value in summary.items():
+    for key, value in census.summary().items():
         if not isinstance(value, dict):
             table.add_row(key, str(value))
+    for key, value in lengths.items():
+        table.add_row(key, ", ".join(f"{name} {number}" for name, number in value.items()))
     console.print(table)
     if census.rejected:
         rejected = Table("rejected because", "rows", "first example", box=None)

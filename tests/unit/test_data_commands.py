@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from rayplay.cli.data import data_app
 from rayplay.errors import DataError
+from tests.chatml import save_chat_model
 
 FIXTURES = Path(__file__).with_name("data_fixtures")
 KEYS = ["format", "rows", "usable", "rejected", "tools", "calls", "turns", "parallel_calls", "licence"]
@@ -24,6 +25,28 @@ def test_inspect_prints_one_json_line_with_the_promised_keys():
     assert list(report)[: len(KEYS)] == KEYS
     assert report["rows"] == report["usable"] + sum(report["rejected"].values())
     assert report["first_rejected"]["unknown_tool"].endswith("dev.jsonl:3: getMoon")
+
+
+def test_inspect_gives_lengths_in_tokens_of_a_model(tmp_path):
+    rows = FIXTURES / "glaive-v2"
+    characters = json.loads(run("inspect", rows, "--json").stdout)["characters"]
+    tokens = json.loads(run("inspect", rows, "--tokens", save_chat_model(tmp_path), "--json").stdout)["tokens"]
+    assert tokens == characters  # this tokenizer has one token a byte
+    assert (tokens["rows"], tokens["min"] <= tokens["median"] <= tokens["max"]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [(("--format", "xlam"), "none of 2 rows"), (("--what", "preferences"), "hold no preferences")],
+)
+def test_convert_leaves_the_file_alone_where_there_is_nothing_to_write(tmp_path, more, message):
+    out = tmp_path / "out.jsonl"
+    out.write_text("before")
+    result = run("convert", FIXTURES / "glaive-v2", out, *more)
+    assert isinstance(result.exception, DataError)
+    assert message in str(result.exception)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.jsonl"]
+    assert out.read_text() == "before"
 
 
 def test_inspect_for_people_shows_reasons():
