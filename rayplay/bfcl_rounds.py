@@ -4,9 +4,7 @@ Cheaper than `rayplay evaluate --bfcl`, since no server is started; for watching
 bounds are those of the recipe's rollouts, so numbers differ a little from those of the official handler.
 """
 
-import tempfile
 from collections.abc import Iterable
-from pathlib import Path
 
 from rayplay.actors.rollout import plan_group
 from rayplay.data.contamination import overlaps
@@ -20,8 +18,7 @@ from rayplay.store import Stage, write_json
 
 def check_bfcl(names: Iterable[str]) -> None:
     """Raises EvaluationError where a category is unknown, has several turns, or BFCL's environment cannot be made."""
-    with tempfile.TemporaryDirectory() as folder:
-        categories = resolve_categories(names, read_facts(Path(folder)))
+    categories = resolve_categories(names, read_facts())
     several = [category for category in categories if category.startswith("multi_turn")]
     if several:
         raise EvaluationError(
@@ -36,10 +33,10 @@ class BfclRounds:
     def __init__(self, run: Run) -> None:
         wanted = run.recipe.evaluation
         folder = run.folder.path / "bfcl"
-        facts = read_facts(folder)
+        facts = read_facts()
         chosen = choose_cases(facts, resolve_categories(wanted.bfcl, facts), wanted.bfcl_limit, run.recipe.seed)
         self._run = run
-        self._tasks: list[Task] = bfcl_tasks(read_cases(folder, chosen))
+        self._tasks: list[Task] = bfcl_tasks(read_cases(chosen))
         self._warn()
         self._scorer = OfficialScorer(folder)
 

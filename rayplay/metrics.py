@@ -2,7 +2,7 @@
 
 Every metric is a mean over tasks of a number in [0, 1], or of a count. Means of numbers in [0, 1] carry Wilson's
 interval where each value is 0 or 1, else a bootstrap interval. A sample that ended through our own fault
-(`unavailable`) is left out of every metric and counted in `unavailable`.
+(`unavailable`) is left out of every metric, so its n is smaller.
 """
 
 from collections import defaultdict
@@ -63,7 +63,8 @@ def execution_success(t: Trajectory) -> float | None:
 def response_quality(t: Trajectory) -> float:
     """Share of the expected answers found in the final message (numbers within tolerance, text contained), times
     whether the expected end state was reached. 0.0 without a final message; 1.0 for any answer where none is expected.
-    Where the recipe names the reward `judge`, its grade of the final message stands in the place of the first factor.
+    Where the recipe names the reward `judge`, its grade of the final message stands in the place of the first factor,
+    but for messages that it gave no grade in time.
     """
     return t.rewards.get("judge", answer_matches(t)) * end_state_matches(t)
 
@@ -101,58 +102,50 @@ COUNTS: dict[str, Measure] = {
 
 def measure(trajectories: Iterable[Trajectory]) -> dict[str, dict[str, float]]:
     """Every metric as {"mean", "low", "high", "n"}; counts as {"mean", "n"}; metrics without a value are left out."""
-    counted = [t for t in trajectories if t.stop_reason is not StopReason.UNAVAILABLE]
+    judged = counted(trajectories)
     table: dict[str, dict[str, float]] = {}
     for name, function in MEASURES.items():
-        values = _values(counted, function)
+        values = _values(judged, function)
         if values:
             table[name] = mean_with_interval(values)
     for name, function in COUNTS.items():
-        values = _values(counted, function)
+        values = _values(judged, function)
         if values:
             table[name] = {"mean": sum(values) / len(values), "n": len(values)}
     return table
 
 
-def by_kind(trajectories: Iterable[Trajectory]) -> dict[str, dict[str, dict[str, float]]]:
-    """`measure` of each kind of task apart."""
-    return {kind: measure(group) for kind, group in sorted(grouped(trajectories, lambda t: t.task.kind or "-").items())}
+GROUPINGS: dict[str, Callable[[Trajectory], str]] = {
+    "kind": lambda t: t.task.kind or "-",
+    "tool": lambda t: "+".join(sorted({c.name for c in t.task.expected.calls})) or "no tool",  # of the expected calls
+    "calls": lambda t: str(len(t.task.expected.calls)),  # expected
+    "turns": lambda t: str(len(t.turns)),  # messages that the model wrote
+}
 
 
-def by_tool(trajectories: Iterable[Trajectory]) -> dict[str, dict[str, dict[str, float]]]:
-    """`measure` by the names of the expected calls; "no tool" where none is expected."""
-    groups = grouped(trajectories, lambda t: "+".join(sorted({c.name for c in t.task.expected.calls})) or "no tool")
-    return {name: measure(group) for name, group in sorted(groups.items())}
-
-
-def by_calls(trajectories: Iterable[Trajectory]) -> dict[str, dict[str, dict[str, float]]]:
-    """`measure` by the number of expected calls."""
-    groups = grouped(trajectories, lambda t: str(len(t.task.expected.calls)))
-    return {name: measure(group) for name, group in sorted(groups.items())}
-
-
-def by_turns(trajectories: Iterable[Trajectory]) -> dict[str, dict[str, dict[str, float]]]:
-    """`measure` by the number of messages that the model wrote."""
-    groups = grouped(trajectories, lambda t: str(len(t.turns)))
-    return {name: measure(group) for name, group in sorted(groups.items())}
+def measure_by(grouping: str, trajectories: Iterable[Trajectory]) -> dict[str, dict[str, dict[str, float]]]:
+    """`measure` of each group apart; `grouping` is a row of GROUPINGS."""
+    return {name: measure(group) for name, group in sorted(grouped(trajectories, GROUPINGS[grouping]).items())}
 
 
 def pass_rates(trajectories: Iterable[Trajectory]) -> dict[str, dict[str, float]]:
-    """pass@1, pass@2, pass@4, ...: means over tasks of `pass_at_k`, with intervals over tasks.
+    """pass@1, pass@2, pass@4, ... and pass@k of all k samples: means over tasks of `pass_at_k`, intervals over tasks.
 
     Samples that our own faults ended do not count; a task with fewer than k others is left out of pass@k.
     """
-    counted = [t for t in trajectories if t.stop_reason is not StopReason.UNAVAILABLE]
-    tasks = grouped(counted, lambda t: t.task.task_id).values()
+    tasks = grouped(counted(trajectories), lambda t: t.task.task_id).values()
     most = max((len(task) for task in tasks), default=0)
-    found, k = {}, 1
-    while k <= most:
+    found = {}
+    for k in sorted({2**power for power in range(most.bit_length())} | {most} - {0}):
         enough = [task for task in tasks if len(task) >= k]
         values = [pass_at_k(sum(success_rate(t) == 1.0 for t in task), len(task), k) for task in enough]
-        low, high = bootstrap_mean_interval(values, seed=0)
-        found[f"pass@{k}"] = {"mean": sum(values) / len(values), "low": low, "high": high, "n": len(values)}
-        k *= 2
+        found[f"pass@{k}"] = mean_with_interval(values)
     return found
+
+
+def counted(trajectories: Iterable[Trajectory]) -> list[Trajectory]:
+    """The samples that say something about the policy: all that our own faults did not end."""
+    return [t for t in trajectories if t.stop_reason is not StopReason.UNAVAILABLE]
 
 
 def mean_with_interval(values: Sequence[float]) -> dict[str, float]:

@@ -24,7 +24,7 @@ from rayplay.episode import EpisodeLimits
 from rayplay.errors import ModelError, RecipeError, ResourceError, RunFolderError, ToolboxError
 from rayplay.mcp_tools import McpToolbox
 from rayplay.models.device import choose_dtype, count_gpus, usable_cores
-from rayplay.models.resolve import resolve_model
+from rayplay.models.resolve import model_hash, resolve_model
 from rayplay.models.tokenizers import load_dialect
 from rayplay.recipe import McpTools, Recipe, ToolFunction
 from rayplay.records import Demonstration, Json, Message, Status, Task, ToolCall, ToolResult, ToolSpec, digest
@@ -299,12 +299,6 @@ def make_manifest(recipe: Recipe, found: Json) -> Json:
             for server in mcp_servers(recipe)
         ],
     }
-
-
-def model_hash(model_dir: str) -> str:
-    """Digest over the hashes of a model's configuration, tokenizer and weights."""
-    files = sorted(p for p in Path(model_dir).iterdir() if p.suffix in (".json", ".safetensors", ".jinja"))
-    return digest([(p.name, file_hash(p)) for p in files], 16)
 
 
 def package_versions() -> dict[str, str]:

@@ -21,7 +21,7 @@ from rayplay.data.prepare import read_preferences
 from rayplay.dialects import Dialect
 from rayplay.errors import AlarmError, ModelError
 from rayplay.judge import Judge
-from rayplay.metrics import by_kind, grouped, measure
+from rayplay.metrics import grouped, measure, measure_by
 from rayplay.pairs import ROWS, as_sample, needs_demonstration, pairs_of
 from rayplay.recipe import Optimisation, Pairs, Recipe, Training
 from rayplay.records import Adapter, Demonstration, Pair, Record, Row, Task, Trajectory, group_id
@@ -84,7 +84,7 @@ class Run:
             for task in self.held_out
         ]
         played = self._play(stage, plans, "evaluation", f"evaluate {len(plans)} held-out tasks, greedy")
-        metrics = {"metrics": measure(played), "by_kind": by_kind(played), "n": len(played)}
+        metrics = {"metrics": measure(played), "by_kind": measure_by("kind", played), "n": len(played)}
         write_json(stage.path / "metrics.json", metrics)
         rate = metrics["metrics"].get("success_rate")
         if rate:

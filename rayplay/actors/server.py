@@ -37,10 +37,11 @@ CLOSE_S = 30.0  # the guard needs up to 8 s to end a server that does not listen
 class ServerSettings:
     """What to serve and within which bounds."""
 
-    model_dir: str
+    model_dir: str  # tokenizer and template, and the weights too where `weights_dir` is empty
     log_path: str  # the template is written beside it
     adapters: tuple[tuple[str, str], ...] = ()  # (name in requests, PEFT folder)
     base_name: str = "base"
+    weights_dir: str = ""  # full weights that training gave
     max_length: int = 8192  # tokens of prompt and answer; lowered to what the model allows
     max_new_tokens: int = 512  # of one answer: an untrained model would go on to the end of its context
     max_in_flight: int = 32
@@ -138,7 +139,8 @@ def server_command(settings: ServerSettings, port: int, template: Path) -> list[
     gpu = has_gpu()
     config = AutoConfig.from_pretrained(settings.model_dir)
     longest = min(settings.max_length, getattr(config, "max_position_embeddings", settings.max_length))
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", settings.model_dir]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    command += ["--model", settings.weights_dir or settings.model_dir, "--tokenizer", settings.model_dir]
     command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", settings.base_name]
     command += ["--dtype", choose_dtype("auto", gpu=gpu), "--max-model-len", str(longest)]
     command += ["--max-num-seqs", str(settings.max_in_flight), "--generation-config", "vllm"]

@@ -10,11 +10,11 @@ import typer
 
 from rayplay.console import Say
 from rayplay.errors import EvaluationError
-from rayplay.evaluation.bfcl_baseline import score_baseline
+from rayplay.evaluation.bfcl_baseline import choose_known, score_baseline
 from rayplay.evaluation.bfcl_settings import BfclSettings
 from rayplay.evaluation.tables import show_bfcl
 from rayplay.records import Json
-from rayplay.store import write_json
+from rayplay.store import RunFolder, write_json
 
 evaluate_app = typer.Typer(add_completion=False)
 
@@ -57,30 +57,32 @@ def evaluate(
     say = Say()
     try:
         if gold or empty:
-            result, folder = _baseline(categories, empty=empty, limit=limit, seed=seed, output_dir=output_dir, say=say)
+            result = _baseline(categories, empty=empty, limit=limit, seed=seed, output_dir=output_dir, say=say)
         else:
             settings = BfclSettings(categories, limit, seed, repeats, temperature, max_new_tokens)
             # By name, as the commands are: known answers need neither torch nor Ray, and must not wait for them.
             models = importlib.import_module("rayplay.cli.evaluate_models")
-            folder = output_dir or models.default_folder(model_path, compare, tasks, settings)
-            result = models.evaluate_models(model_path, compare, config, tasks, settings, samples, folder, say)
+            result = models.evaluate_models(model_path, compare, config, tasks, settings, samples, output_dir, say)
     except KeyboardInterrupt:
         say.line("stopped; the same command with the same folder goes on where this one was")
         raise typer.Exit(130) from None
-    write_json(folder / "evaluation.json", result)
-    say.line(f"kept in {folder}")
+    write_json(Path(result["folder"]) / "evaluation.json", result)
+    say.line(f"kept in {result['folder']}")
     if as_json:
         print(json.dumps(result))
 
 
 def _baseline(
     categories: tuple[str, ...], *, empty: bool, limit: int | None, seed: int, output_dir: Path | None, say: Say
-) -> tuple[Json, Path]:
+) -> Json:
     if not categories:
         raise EvaluationError("--gold and --empty answer BFCL's cases: add --bfcl, for example --bfcl simple_python")
     label = "empty" if empty else "gold"
-    folder = output_dir or Path("outputs") / f"bfcl-{label}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = RunFolder(output_dir or Path("outputs") / f"bfcl-{label}-{time.strftime('%Y%m%d-%H%M%S')}")
+    folder.check_writable()
     with say.stage("bfcl", f"{label} answers through the official handler and checker", 1, "under a minute"):
-        result = score_baseline(folder / "bfcl", list(categories), empty=empty, limit=limit, seed=seed)
+        chosen = choose_known(list(categories), empty=empty, limit=limit, seed=seed)
+        folder.claim()
+        result = score_baseline(folder.path / "bfcl", chosen, empty=empty)
     show_bfcl({category: {label: row} for category, row in result["bfcl"].items()}, say)
-    return {**result, "folder": str(folder)}, folder
+    return {**result, "folder": str(folder.path)}

@@ -3,13 +3,17 @@
 import json
 from pathlib import Path
 
-from rayplay.comparison import measure_bfcl, measure_own, warn_of_seen_questions
+from rayplay.comparison import choose_questions, measure_bfcl, measure_own, played_by, seen_in_training, texts_of
 from rayplay.console import Say
 from rayplay.errors import EvaluationError
+from rayplay.evaluation.bfcl import Contestant
 from rayplay.evaluation.bfcl_settings import BfclSettings
 from rayplay.evaluation.page import write_page
-from rayplay.evaluation.subjects import Subject, first_and_last, is_run_folder, read_subjects
+from rayplay.evaluation.plan import keep_plan, plan_of_bfcl, plan_of_own
+from rayplay.evaluation.subjects import Subject, describe, first_and_last, is_run_folder, read_subjects
 from rayplay.evaluation.tables import show_bfcl, show_changes, show_own
+from rayplay.evaluation.task_file import read_task_file
+from rayplay.opening import check
 from rayplay.recipe import Model, Recipe, load_recipe, parse_recipe
 from rayplay.records import Json, digest
 from rayplay.store import RunFolder
@@ -21,70 +25,97 @@ def evaluate_models(
     model_path: str,
     compare: tuple[str, str] | None,
     config: Path | None,
-    tasks: Path | None,
+    tasks_file: Path | None,
     settings: BfclSettings,
     samples: int,
-    folder: Path,
+    output_dir: Path | None,
     say: Say,
 ) -> Json:
-    """The part of `rayplay evaluate` that needs an engine; returns what evaluation.json holds."""
+    """The part of `rayplay evaluate` that needs an engine; returns what evaluation.json holds.
+
+    Everything that can be known to be wrong is refused before the first write.
+    """
+    paths = compare or (model_path,)
+    runs = [path for path in paths if is_run_folder(path)]
+    if not (config or tasks_file or settings.categories or is_run_folder(model_path)):
+        raise EvaluationError("nothing to evaluate on: add --config or --tasks for own metrics, --bfcl for BFCL")
     subjects = _two(compare) if compare else read_subjects(model_path)
-    run = model_path if is_run_folder(model_path) else ""
-    result: Json = {"subjects": [subject.label for subject in subjects], "folder": str(folder)}
-    folder.mkdir(parents=True, exist_ok=True)
+    run, recipe = _recipe(config, model_path, subjects[0], say)
+    specs = check(played_by(recipe, subjects[0].model_dir)).specs if config or tasks_file else ()
+    tasks = read_task_file(tasks_file, specs) if tasks_file else []
+    questions = choose_questions(settings) if settings.categories else None
+    pair = subjects if compare else first_and_last(subjects)
+    policies = describe([*subjects, *pair])
+    played, asked = plan_of_own(recipe), plan_of_bfcl(settings, recipe.model.system_prompt)
+    name = digest([policies, played, asked, settings.seed, settings.repeats, str(tasks_file)], 6)
+    folder = RunFolder(output_dir or _default_folder(paths, name))
+    folder.check_writable()
+    folder.claim()
+    measured = {"own": played} if config or tasks or run else {}
+    measured |= {"bfcl": asked | {"data_sha256": questions.facts.data_sha256}} if questions else {}
+    keep_plan(folder.path, {"policies": {label: p["hashes"] for label, p in policies.items()}, **measured})
+
+    labels = [subject.label for subject in subjects]
+    result: Json = {"subjects": labels, "policies": policies, "folder": str(folder.path)}
     trajectories = {}
-    recipe = _recipe(config, run, subjects[0])
-    if config or tasks or run:
+    if "own" in measured:
         own, trajectories = measure_own(
             subjects,
             recipe,
-            folder,
+            folder.path,
             say,
-            run_folder=run,
-            tasks_file=str(tasks) if tasks else "",
+            run_folder="" if tasks else run,
+            tasks=tasks,
             samples=samples,
             temperature=settings.temperature,
         )
         result |= own
+        shown = [(t.task.origin or t.task.task_id, t.task.messages[-1].content) for t in trajectories[labels[0]]]
+        result["seen_tasks"] = [] if run and not tasks else _seen(runs, shown, "tasks", say)
         show_own(own["own"], say)
         show_changes({"all tasks": own["own_changes"]} if "own_changes" in own else {}, say)
-    if settings.categories:
-        pair = subjects if compare else first_and_last(subjects)
-        result |= measure_bfcl(pair, folder, settings, say, recipe.model.system_prompt)
-        if run:
-            warn_of_seen_questions(Path(run), folder, result, settings, say)
+    if questions:
+        result |= measure_bfcl(pair, questions, folder.path, settings, say, recipe.model.system_prompt)
+        result["seen_questions"] = _seen(runs, texts_of(questions.chosen), "questions", say) if runs else []
         show_bfcl(result["bfcl"], say)
         show_changes(result.get("bfcl_changes", {}), say)
-    if "own" not in result and "bfcl" not in result:
-        raise EvaluationError("nothing to evaluate on: add --config or --tasks for own metrics, --bfcl for BFCL")
-    write_page(folder, result, trajectories)
+    write_page(folder.path, result, trajectories)
     return result
 
 
+def _seen(runs: list[str], asked: list[tuple[str, str]], what: str, say: Say) -> list[str]:
+    found = seen_in_training(runs, asked)
+    if found:
+        some = ", ".join(found[:6])
+        say.line(f"warning: {len(found)} of {len(asked)} {what} resemble training tasks ({some}): a gain is in doubt")
+    return found
+
+
 def _two(paths: tuple[str, str]) -> list[Subject]:
-    """The last policy behind each path, labelled by its path."""
-    last = [read_subjects(path)[-1]._replace(label=Path(path).name, stage="") for path in paths]
-    if last[0].label == last[1].label:
+    """The last policy behind each path, labelled by its path; labels that BFCL's files could not tell apart differ."""
+    last = [read_subjects(path)[-1]._replace(label=Path(path).resolve().name, stage="") for path in paths]
+    if len({Contestant(subject.label, subject.label).name for subject in last}) < 2:
         last = [subject._replace(label=f"{subject.label}-{mark}") for subject, mark in zip(last, "ab", strict=True)]
     return last
 
 
-def _recipe(config: Path | None, run: str, subject: Subject) -> Recipe:
-    if config:
-        return load_recipe(config)
-    if run:
-        manifest = RunFolder(run).manifest()
-        return parse_recipe(json.dumps(manifest["recipe"]), f"{run}/manifest.json")
-    return Recipe(model=Model(name=subject.model_dir), tools=BUILT_IN_TOOLS)
+def _recipe(config: Path | None, model_path: str, subject: Subject, say: Say) -> tuple[str, Recipe]:
+    """The run whose held-out tasks are meant ("" where they are made), and the recipe to play tasks by."""
+    given = load_recipe(config) if config else None
+    if not is_run_folder(model_path):
+        return "", given or Recipe(model=Model(name=subject.model_dir), tools=BUILT_IN_TOOLS)
+    own = parse_recipe(json.dumps(RunFolder(model_path).manifest()["recipe"]), f"{model_path}/manifest.json")
+    if given is None or (given.tools, given.data.sources) == (own.tools, own.data.sources):
+        if given and given.hash() != own.hash():
+            say.line(f"{config} is not quite the recipe of {model_path}: the run's own settings and tasks are used")
+        return model_path, own
+    say.line(f"{config} has other tools or sources than {model_path}: its held-out tasks are made and played anew")
+    return "", given.model_copy(update={"model": own.model})
 
 
-def default_folder(
-    model_path: str, compare: tuple[str, str] | None, tasks: Path | None, settings: BfclSettings
-) -> Path:
-    """Beside the run, or under outputs/ by the model's name; other settings get another folder, equal ones resume."""
-    asked = digest([settings.seed, settings.temperature, settings.max_new_tokens, settings.repeats, str(tasks)], 6)
-    if compare:
-        return Path("outputs") / f"compare-{Path(compare[0]).name}-{Path(compare[1]).name}-{asked}"
-    if is_run_folder(model_path):
-        return Path(model_path) / "evaluation" / asked
-    return Path("outputs") / f"evaluate-{Path(model_path).name}-{asked}"
+def _default_folder(paths: tuple[str, ...], asked: str) -> Path:
+    """Beside the run, or under outputs/ by name. Other weights or settings get another folder, equal ones resume."""
+    if len(paths) == 1 and is_run_folder(paths[0]):
+        return Path(paths[0]) / "evaluation" / asked
+    names = "-".join(Path(path).resolve().name for path in paths)
+    return Path("outputs") / f"{'compare' if len(paths) > 1 else 'evaluate'}-{names}-{asked}"

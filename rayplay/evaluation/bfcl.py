@@ -1,6 +1,5 @@
 """Endpoint + categories -> official BFCL accuracies with intervals, everything kept in one folder.
 
-    bfcl/plan.json                           categories, ids, models, version and hash of the data
     bfcl/models.json                         our model names -> the names under which the endpoint serves them
     bfcl/test_case_ids_to_generate.json      the subset, in BFCL's own form
     bfcl/result/MODEL/.../*_result.json      every request and answer, written by `bfcl generate`
@@ -14,7 +13,9 @@ they are taken out and asked for again.
 
 import json
 import random
+import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -45,6 +46,7 @@ NEEDS_MORE = {  # category -> what it needs that is not here
     "memory_vector": "an embedding model (sentence-transformers and faiss)",
 }
 THEIR_FAULT = ("APIConnectionError", "APITimeoutError", "InternalServerError", "RateLimitError", "AuthenticationError")
+READ_S = 300.0  # to read BFCL's data
 STALL_S = 900.0  # without a single new answer
 FAILED = "Error during inference:"
 
@@ -79,12 +81,12 @@ class Contestant(NamedTuple):
     @property
     def name(self) -> str:
         """The name in BFCL's files. No underscore: its evaluation reads that as a slash."""
-        return f"rayplay-{self.label.replace('_', '-').replace('/', '-')}-FC"
+        return f"rayplay-{re.sub(r'[^A-Za-z0-9.]+', '-', self.label)}-FC"
 
 
-def read_facts(folder: Path) -> Facts:
-    """Categories and version of the installed BFCL; `folder` is only where it may put its own empty folders."""
-    return Facts.model_validate_json(_driver(folder, ["facts"]))
+def read_facts() -> Facts:
+    """Categories and version of the installed BFCL."""
+    return Facts.model_validate_json(_driver(["facts"]))
 
 
 def resolve_categories(names: Iterable[str], facts: Facts) -> tuple[str, ...]:
@@ -121,9 +123,9 @@ def choose_cases(facts: Facts, categories: Iterable[str], limit: int | None, see
     return chosen
 
 
-def read_cases(folder: Path, chosen: dict[str, list[str]]) -> list[Json]:
+def read_cases(chosen: dict[str, list[str]]) -> list[Json]:
     """The chosen cases: {"id", "category", "turns", "tools", "gold"}; gold is None where BFCL has no call to give."""
-    return json.loads(_driver(folder, ["cases"], json.dumps(chosen)))
+    return json.loads(_driver(["cases"], json.dumps(chosen)))
 
 
 def official_run(
@@ -136,7 +138,7 @@ def official_run(
     temperature: float = 0.0,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Verdict]:
-    """`bfcl generate` for what is missing, then `bfcl evaluate`; returns the verdicts on all chosen cases.
+    """`bfcl generate` for what is missing, then `bfcl evaluate`; the verdicts on all chosen cases, in their order.
 
     Args:
         folder: Becomes BFCL_PROJECT_ROOT.
@@ -161,6 +163,8 @@ def official_run(
         mend_results(folder, contestant.name)
     _run_official(folder, [*generate, "--temperature", str(temperature), "--", *evaluate], endpoint, progress)
     verdicts = [v for c in contestants for v in read_verdicts(folder, c) if v.case in wanted]
+    order = list(chosen)
+    verdicts.sort(key=lambda verdict: order.index(verdict.category))
     broken = sum(mend_results(folder, contestant.name) for contestant in contestants)
     missing = len(wanted) * len(contestants) - len(verdicts)
     if broken or missing:
@@ -200,15 +204,26 @@ def mend_results(folder: Path, model: str) -> int:
 
 
 def read_verdicts(folder: Path, contestant: Contestant) -> list[Verdict]:
-    """Answers and failures -> a verdict per answer. The score files list the failures after a header."""
+    """Answers and failures -> a verdict per answer. The score files list the failures after a header.
+
+    Raises:
+        EvaluationError: The official checker did not judge these very answers.
+    """
     found = []
     for path in sorted((folder / "result" / contestant.name).rglob("*_result.json")):
         category = path.stem.split("_v4_", 1)[1].removesuffix("_result")
         scored = next((folder / "score" / contestant.name).rglob(f"*_v4_{category}_score.json"), None)
         if scored is None:
             continue
-        failures = {f["id"]: f for f in map(json.loads, scored.read_text(encoding="utf-8").splitlines()[1:])}
-        for entry in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+        header, *failed = map(json.loads, scored.read_text(encoding="utf-8").splitlines())
+        failures = {failure["id"]: failure for failure in failed}
+        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if (header["total_count"], header["correct_count"]) != (len(entries), len(entries) - len(failures)):
+            raise EvaluationError(
+                f"{scored} counts {header['correct_count']} right of {header['total_count']}, but {path.name} holds "
+                f"{len(entries)} answers and {len(failures)} failed; delete the score file and run the same command"
+            )
+        for entry in entries:
             failure = failures.get(entry["id"])
             found.append(
                 Verdict(
@@ -278,11 +293,14 @@ def _watch(process: subprocess.Popen, folder: Path, progress: Callable[[int], No
             )
 
 
-def _driver(folder: Path, arguments: list[str], text: str = "") -> str:
-    folder.mkdir(parents=True, exist_ok=True)
+def _driver(arguments: list[str], text: str = "") -> str:
     command = [str(bfcl_python()), str(SCRIPTS / "driver.py"), *arguments]
-    environment = official_environment(folder)
-    done = subprocess.run(command, env=environment, input=text, capture_output=True, text=True, timeout=300)
+    with tempfile.TemporaryDirectory() as folder:  # where BFCL may put its own empty folders
+        options = {"env": official_environment(Path(folder)), "input": text, "capture_output": True, "text": True}
+        try:
+            done = subprocess.run(command, timeout=READ_S, **options)
+        except subprocess.TimeoutExpired as error:
+            raise EvaluationError(f"BFCL's data was not read in {READ_S:.0f} s; run the same command again") from error
     if done.returncode:
         raise EvaluationError(f"BFCL's data cannot be read: {' '.join(done.stderr.split())[-400:]}")
     return done.stdout

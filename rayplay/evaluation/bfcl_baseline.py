@@ -4,12 +4,13 @@ Gold must reach 1.0, but for cases whose official answers do not pass the offici
 0.0, and 1.0 on irrelevance, where saying nothing is right.
 """
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from rayplay.errors import EvaluationError
 from rayplay.evaluation.bfcl import (
     Contestant,
+    Facts,
     Verdict,
     accuracy_table,
     choose_cases,
@@ -23,32 +24,38 @@ from rayplay.evaluation.bfcl_endpoint import AnswerBook, answering_endpoint
 from rayplay.records import Json
 
 
-def score_baseline(
-    folder: Path,
-    categories: list[str],
-    *,
-    empty: bool,
-    limit: int | None,
-    seed: int,
-    progress: Callable[[int], None] = lambda _: None,
-) -> Json:
-    """{"bfcl": {category: accuracy, interval, n, "failing" ids where gold fails}, "data": version and hash}.
+class Known(NamedTuple):
+    """Cases whose right answers are known, and where they come from."""
+
+    facts: Facts
+    chosen: dict[str, list[str]]
+    cases: list[Json]
+
+
+def choose_known(categories: list[str], *, empty: bool, limit: int | None, seed: int) -> Known:
+    """The cases to answer; nothing is written.
 
     Raises:
-        EvaluationError: A category has no right calls to give (agentic ones are judged by their final text).
+        EvaluationError: A category is unknown, or has no right calls to give (agentic ones are judged by their text).
     """
-    facts = read_facts(folder)
+    facts = read_facts()
     chosen = choose_cases(facts, resolve_categories(categories, facts), limit, seed)
-    cases = read_cases(folder, chosen)
+    cases = read_cases(chosen)
     unanswerable = sorted({case["category"] for case in cases if case["gold"] is None})
     if unanswerable and not empty:
         raise EvaluationError(f"--gold: BFCL holds no right calls for {', '.join(unanswerable)}; leave them out")
+    return Known(facts, chosen, cases)
+
+
+def score_baseline(folder: Path, known: Known, *, empty: bool) -> Json:
+    """{"bfcl": {category: accuracy, interval, n, "failing" ids where gold fails}, "data": version and hash}."""
+    facts, chosen, cases = known
     label = "empty" if empty else "gold"
     verdicts: list[Verdict] = []
     for batch in _batches(chosen):
         book = AnswerBook([case for case in cases if case["category"] in batch], empty=empty)
         with answering_endpoint(book) as endpoint:
-            verdicts += official_run(folder, batch, [Contestant(label, label)], endpoint, progress=progress)
+            verdicts += official_run(folder, batch, [Contestant(label, label)], endpoint)
     keep_verdicts(folder, chosen, verdicts)
     table: dict[str, Json] = {category: rows[label] for category, rows in accuracy_table(verdicts).items()}
     if not empty:

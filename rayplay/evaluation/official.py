@@ -1,12 +1,13 @@
 """BFCL verdicts of several policies -> accuracies side by side, what changed, and the transcripts behind it."""
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
+from statistics import fmean
 
 from rayplay.evaluation.bfcl import Verdict, accuracy_table
+from rayplay.metrics import mean_with_interval
 from rayplay.records import Json
-from rayplay.statistics import bootstrap_mean_interval, mcnemar_exact, paired_bootstrap, transitions
+from rayplay.statistics import mcnemar_exact, paired_bootstrap, transitions
 
 
 def table_of_repeats(repeats: list[list[Verdict]]) -> dict[str, dict[str, Json]]:
@@ -15,31 +16,32 @@ def table_of_repeats(repeats: list[list[Verdict]]) -> dict[str, dict[str, Json]]
     if len(repeats) == 1:
         return table
     rounds = [accuracy_table(verdicts) for verdicts in repeats]
-    for category, rows in table.items():
-        for label, row in rows.items():
-            by_case: dict[str, list[float]] = {}
-            for verdict in (v for verdicts in repeats for v in verdicts):
-                if (verdict.category, verdict.model) == (category, label):
-                    by_case.setdefault(verdict.case, []).append(float(verdict.valid))
-            means = [sum(values) / len(values) for values in by_case.values()]
-            low, high = bootstrap_mean_interval(means, seed=0)
-            by_repeat = [one[category][label]["accuracy"] for one in rounds]
-            row |= {"accuracy": sum(means) / len(means), "low": low, "high": high, "by_repeat": by_repeat}
+    for category, by_label in _by_case(repeats).items():
+        for label, cases in by_label.items():
+            mean = mean_with_interval([fmean(valid) for valid in cases.values()])
+            row = {"accuracy": mean["mean"], "low": mean["low"], "high": mean["high"]}
+            table[category][label] |= row | {"by_repeat": [one[category][label]["accuracy"] for one in rounds]}
     return table
 
 
-def changes(verdicts: Iterable[Verdict], before: str, after: str) -> dict[str, Json]:
-    """{category: right/wrong transitions, McNemar's p, and the paired bootstrap of the gain}."""
-    right: dict[str, dict[str, dict[str, bool]]] = {}
-    for verdict in verdicts:
-        right.setdefault(verdict.category, {}).setdefault(verdict.model, {})[verdict.case] = verdict.valid
+def changes(repeats: list[list[Verdict]], before: str, after: str) -> dict[str, Json]:
+    """{category: `compare` of the first repeat's verdicts, with the gain over the means of all repeats}."""
     found = {}
-    for category, by_label in right.items():
+    for category, by_label in _by_case(repeats).items():
         if before in by_label and after in by_label:
             cases = sorted(by_label[before].keys() & by_label[after].keys())
-            old = [by_label[before][case] for case in cases]
-            new = [by_label[after][case] for case in cases]
-            found[category] = compare(old, new)
+            old, new = ([by_label[label][case] for case in cases] for label in (before, after))
+            found[category] = compare([valid[0] for valid in old], [valid[0] for valid in new])
+            found[category]["gain"] = paired_bootstrap([*map(fmean, old)], [*map(fmean, new)])
+    return found
+
+
+def _by_case(repeats: list[list[Verdict]]) -> dict[str, dict[str, dict[str, list[bool]]]]:
+    """{category: {label: {case: whether each repeat was right}}}."""
+    found: dict[str, dict[str, dict[str, list[bool]]]] = {}
+    for verdict in (v for verdicts in repeats for v in verdicts):
+        by_case = found.setdefault(verdict.category, {}).setdefault(verdict.model, {})
+        by_case.setdefault(verdict.case, []).append(verdict.valid)
     return found
 
 

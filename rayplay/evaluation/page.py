@@ -1,6 +1,6 @@
 """evaluation.json + transcripts -> evaluation.html: tables, intervals, what changed, and the answers behind each cell.
 
-One file that loads nothing from elsewhere. Every count in a matrix opens the cases behind it.
+One file that loads nothing from elsewhere. Every count in a matrix and every row of a breakdown leads to its cases.
 """
 
 import html
@@ -11,127 +11,191 @@ from typing import NamedTuple
 from rayplay.evaluation.bfcl import Contestant, Verdict
 from rayplay.evaluation.official import bfcl_transcripts
 from rayplay.evaluation.tables import mean_cell
+from rayplay.metrics import GROUPINGS, counted, grouped
 from rayplay.records import Json, Trajectory
 from rayplay.rewards import success
 from rayplay.store import read_lines, write_file
 
 MOVES = {(True, True): "kept", (False, True): "gained", (True, False): "lost", (False, False): "still wrong"}
-MAX_SHOWN = 60  # cases behind one cell
-MAX_TEXT = 1500  # characters of one answer
+MAX_TEXT = 4000  # characters of one answer
+
+
+class Answer(NamedTuple):
+    """What one policy made of a case."""
+
+    label: str
+    text: str
+    right: bool
+    note: str  # how it ended, or what the checker said
 
 
 class Item(NamedTuple):
-    """One case, and what the first and the last policy made of it."""
+    """One case, and what every policy made of it, the first one first."""
 
     name: str
     prompt: str
-    answers: tuple[str, str]
-    right: tuple[bool, bool]
-    errors: tuple[str, str]
+    expected: str
+    answers: tuple[Answer, ...]
+
+    @property
+    def move(self) -> str:
+        """From the first policy to the last."""
+        return MOVES[self.answers[0].right, self.answers[-1].right]
 
 
 def write_page(folder: Path, result: Json, trajectories: dict[str, list[Trajectory]]) -> None:
     """evaluation.html of an evaluation that `folder` holds."""
-    parts = []
+    parts = [_policies(result["policies"])]
     if "own" in result:
         parts.append("<h2>Own metrics</h2>" + _own_table(result["own"]) + _intervals(_own_rows(result["own"])))
-        if trajectories:
-            parts.append(_matrix("own tasks", _own_items(trajectories), result.get("own_changes")))
+        parts += [_seen(result.get("seen_tasks"), "tasks")]
+        parts += [_breakdown(grouping, result["own"], trajectories) for grouping in GROUPINGS]
+        parts.append(_matrix("own tasks", _own_items(trajectories), result.get("own_changes")))
     if "bfcl" in result:
         pinned = f"{result['data']['package']}, data {result['data']['data']} ({result['data']['data_sha256'][:12]})"
         parts.append(f"<h2>BFCL</h2><p>{html.escape(pinned)}, official handler and checker</p>")
         parts.append(_bfcl_table(result["bfcl"]) + _intervals(_bfcl_rows(result["bfcl"])))
+        parts += [_seen(result.get("seen_questions"), "questions")]
         items = _bfcl_items(folder / "bfcl")
         for category in result["bfcl"]:
             parts.append(_matrix(category, items[category], result.get("bfcl_changes", {}).get(category)))
     title = f"Evaluation of {', '.join(result['subjects'])}"
     body = f"<h1>{html.escape(title)}</h1><p>{html.escape(result['folder'])}</p>{''.join(parts)}"
-    page = f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>{body}"
+    head = "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+    page = f"{head}<title>{html.escape(title)}</title><style>{STYLE}</style>{body}"
     write_file(folder / "evaluation.html", page.encode())
 
 
+def _policies(policies: Json) -> str:
+    rows = [(label, p["adapter"] or p["model"], " + ".join(p["hashes"])) for label, p in policies.items()]
+    return f"<details><summary>Which weights</summary>{_table(['', 'folder', 'hash'], rows)}</details>"
+
+
+def _seen(cases: list[str] | None, what: str) -> str:
+    if not cases:
+        return ""
+    return f"<p class=bad>{len(cases)} {what} resemble training tasks: {html.escape(', '.join(cases))}</p>"
+
+
 def _own_items(trajectories: dict[str, list[Trajectory]]) -> list[Item]:
-    labels = list(trajectories)
-    first, last = ({t.task.task_id: t for t in trajectories[label]} for label in (labels[0], labels[-1]))
+    by_label = {label: {t.task.task_id: t for t in counted(played)} for label, played in trajectories.items()}
+    first, *others = by_label.values()
     items = []
-    for task in first.keys() & last.keys():
-        pair = (first[task], last[task])
-        items.append(
-            Item(
-                f"{pair[0].task.kind} {pair[0].task.origin}".strip(),
-                pair[0].task.messages[-1].content,
-                (_spoken(pair[0]), _spoken(pair[1])),
-                (success(pair[0]) == 1.0, success(pair[1]) == 1.0),
-                (pair[0].stop_reason.value, pair[1].stop_reason.value),
-            )
-        )
+    for name in (name for name in first if all(name in other for other in others)):
+        task = first[name].task
+        calls = [f"call {call.name} {dict(call.arguments)}" for call in task.expected.calls]
+        answers = [
+            Answer(label, _spoken(played[name]), success(played[name]) == 1.0, played[name].stop_reason.value)
+            for label, played in by_label.items()
+        ]
+        expected = "\n".join([*calls, *map(str, task.expected.answer)]) or "(any answer without a call)"
+        items.append(Item(_name_of(first[name]), task.messages[-1].content, expected, tuple(answers)))
     return sorted(items)
 
 
 def _bfcl_items(folder: Path) -> dict[str, list[Item]]:
     verdicts = read_lines(folder / "verdicts.jsonl", Verdict)
-    labels = list(dict.fromkeys(verdict.model for verdict in verdicts))
-    shown = bfcl_transcripts(folder, {label: Contestant(label, label).name for label in labels})
-    by_case: dict[tuple[str, str], dict[str, Verdict]] = {}
+    shown = bfcl_transcripts(folder, {verdict.model: Contestant(verdict.model, "").name for verdict in verdicts})
+    by_case: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in verdicts:
-        by_case.setdefault((verdict.category, verdict.case), {})[verdict.model] = verdict
+        by_case.setdefault((verdict.category, verdict.case), []).append(verdict)
     items: dict[str, list[Item]] = {}
     for (category, case), found in by_case.items():
-        pair = (found[labels[0]], found[labels[-1]])
         texts = shown.get(case, {})
-        answers = tuple(texts.get(verdict.model, {}).get("answer", "") for verdict in pair)
-        prompt = texts.get(labels[0], {}).get("prompt", "")
-        errors = tuple(verdict.error_type for verdict in pair)
-        items.setdefault(category, []).append(Item(case, prompt, answers, tuple(v.valid for v in pair), errors))
+        answers = tuple(Answer(v.model, texts.get(v.model, {}).get("answer", ""), v.valid, v.error_type) for v in found)
+        prompt = texts.get(found[0].model, {}).get("prompt", "")
+        items.setdefault(category, []).append(Item(case, prompt, "", answers))
     return items
 
 
+def _name_of(trajectory: Trajectory) -> str:
+    return f"{trajectory.task.kind} {trajectory.task.origin or trajectory.task.task_id}".strip()
+
+
+def _anchor(name: str) -> str:
+    return html.escape("case-" + "-".join(name.split()))
+
+
 def _matrix(name: str, items: list[Item], change: Json | None) -> str:
-    """Right and wrong before against after; each count opens its cases."""
-    cells = {move: [item for item in items if MOVES[item.right] == move] for move in MOVES.values()}
+    """Right and wrong before against after; each count leads to its cases."""
+    cells = {move: [item for item in items if item.move == move] for move in MOVES.values()}
     head = f"<h3>{html.escape(name)}: right and wrong, n {len(items)}</h3>"
     if change is None:
         cells = {"right": cells["kept"], "wrong": cells["still wrong"]}
     else:
-        gain = change["gain"]
+        gain, before, after = change["gain"], *(items[0].answers[i].label if items else "" for i in (0, -1))
+        links = {move: f"<a href='#{_anchor(f'{name} {move}')}'>{len(found)}</a>" for move, found in cells.items()}
         head += (
             f"<p>gain {gain['difference']:+.3f}, 95 % interval {gain['low']:+.3f} to {gain['high']:+.3f}; "
             f"McNemar p {change['mcnemar_p']:.3g}</p>"
+            f"<table><tr><th></th><th>{html.escape(after)} right</th><th>{html.escape(after)} wrong</th></tr>"
+            f"<tr><td>{html.escape(before)} right</td><td>{links['kept']}</td><td>{links['lost']} lost</td></tr>"
+            f"<tr><td>{html.escape(before)} wrong</td><td>{links['gained']} gained</td>"
+            f"<td>{links['still wrong']}</td></tr></table>"
         )
-        kept, gained, lost, still = (len(cells[move]) for move in ("kept", "gained", "lost", "still wrong"))
-        head += (
-            "<table><tr><th></th><th>right after</th><th>wrong after</th></tr>"
-            f"<tr><td>right before</td><td>{kept}</td><td class=bad>{lost}</td></tr>"
-            f"<tr><td>wrong before</td><td class=ok>{gained}</td><td>{still}</td></tr></table>"
-        )
-    return head + "".join(_cases(move, found, both=change is not None) for move, found in cells.items())
+    return head + "".join(_cases(name, move, found) for move, found in cells.items())
 
 
-def _cases(move: str, items: list[Item], *, both: bool) -> str:
-    if not items:
-        return ""
-    more = f" (first {MAX_SHOWN})" if len(items) > MAX_SHOWN else ""
-    rows = "".join(_case(item, both=both) for item in items[:MAX_SHOWN])
-    return f"<details><summary>{move}: {len(items)}{more}</summary>{rows}</details>"
+def _cases(name: str, move: str, items: list[Item]) -> str:
+    rows = "".join(map(_case, items))
+    summary = f"<summary id='{_anchor(f'{name} {move}')}'>{move}: {len(items)}</summary>"
+    return f"<details>{summary}{rows}</details>"
 
 
-def _case(item: Item, *, both: bool) -> str:
+def _case(item: Item) -> str:
     columns = "".join(
-        f"<div><b>{when}</b> <span class={'ok' if right else 'bad'}>{html.escape(error or 'right')}</span>"
-        f"<pre>{html.escape(text[:MAX_TEXT]) or '(nothing)'}</pre></div>"
-        for when, text, right, error in zip(("first", "last"), item.answers, item.right, item.errors, strict=True)
+        f"<div><b>{html.escape(answer.label)}</b> {_mark(answer)}<pre>{_cut(answer.text) or '(nothing)'}</pre></div>"
+        for answer in item.answers
     )
-    if not both:
-        columns = columns[: columns.index("</div>") + 6]
-    prompt = html.escape(item.prompt[:MAX_TEXT])
-    return f"<div class=case><b>{html.escape(item.name)}</b><pre>{prompt}</pre><div class=two>{columns}</div></div>"
+    expected = f"<b>expected</b><pre>{_cut(item.expected)}</pre>" if item.expected else ""
+    asked = f"<b>{html.escape(item.name)}</b><pre>{_cut(item.prompt)}</pre>{expected}"
+    return f"<div class=case id='{_anchor(item.name)}'>{asked}<div class=columns>{columns}</div></div>"
+
+
+def _mark(answer: Answer) -> str:
+    word = "right" if answer.right else "wrong"
+    note = f" ({html.escape(answer.note)})" if answer.note and not answer.right else ""
+    return f"<span class={'ok' if answer.right else 'bad'}>{word}{note}</span>"
+
+
+def _cut(text: str) -> str:
+    """Escaped, and where it was cut the number of characters that are left out."""
+    more = f"\n... {len(text) - MAX_TEXT} more characters, in the folder of this page" if len(text) > MAX_TEXT else ""
+    return html.escape(text[:MAX_TEXT]) + more
+
+
+def _breakdown(grouping: str, table: dict[str, Json], trajectories: dict[str, list[Trajectory]]) -> str:
+    """Success rate by group, a column a policy; the last policy's cases of each group behind its row."""
+    last = grouped(counted(list(trajectories.values())[-1]), GROUPINGS[grouping])
+    rows = ""
+    for name in sorted({group for entry in table.values() for group in entry[f"by_{grouping}"]}):
+        found = (entry[f"by_{grouping}"].get(name, {}).get("success_rate") for entry in table.values())
+        cells = "".join(f"<td>{mean_cell(cell)}</td>" for cell in found)
+        links = " ".join(
+            f"<a class={'ok' if success(t) == 1.0 else 'bad'} href='#{_anchor(_name_of(t))}'>"
+            f"{html.escape(_name_of(t))}</a>"
+            for t in last.get(name, ())
+        )
+        behind = f"<details><summary>{len(last.get(name, ()))}</summary>{links}</details>"
+        rows += f"<tr><td>{html.escape(name)}</td>{cells}<td class=links>{behind}</td></tr>"
+    heads = "".join(f"<th>{html.escape(label)}</th>" for label in table)
+    shown = f"<div class=wide><table><tr><th></th>{heads}<th>cases of the last</th></tr>{rows}</table></div>"
+    return f"<details><summary>Success rate by {NAMED[grouping]}</summary>{shown}</details>"
+
+
+NAMED = {
+    "kind": "kind of task",
+    "tool": "expected tool",
+    "calls": "number of expected calls",
+    "turns": "number of messages the model wrote",
+}
 
 
 def _spoken(trajectory: Trajectory) -> str:
     lines = []
     for turn in trajectory.turns:
         lines += [f"call {call.name} {call.arguments}" if not call.problem else call.raw for call in turn.calls]
-        lines += [f"  -> {result.status.value}: {result.text[:200]}" for result in turn.results]
+        lines += [f"  -> {result.status.value}: {result.text}" for result in turn.results]
         lines += [turn.content] if turn.content else []
     return "\n".join(lines)
 
@@ -154,7 +218,7 @@ def _bfcl_table(table: dict[str, dict[str, Json]]) -> str:
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{top}</tr>{body}</table>"
+    return f"<div class=wide><table><tr>{top}</tr>{body}</table></div>"
 
 
 def _own_rows(table: dict[str, Json]) -> list[tuple[str, str, float, float, float]]:
@@ -196,15 +260,18 @@ def _intervals(rows: list[tuple[str, str, float, float, float]]) -> str:
             f"<circle cx={x:.1f} cy={y} r=4 fill='{colour}'/>"
             f"<text x={left + width + 10} y={y + 4} fill='{colour}'>{html.escape(label)} {mean:.2f}</text>"
         )
-    return f"<svg viewBox='0 0 860 {height}' width=860 role=img>{''.join(marks)}</svg>"
+    svg = f"<svg viewBox='0 0 860 {height}' width=860 role=img>{''.join(marks)}</svg>"
+    return f"<div class=wide>{svg}<p class=small>Dots are means, lines 95 % intervals.</p></div>"
 
 
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em;color:#222}"
-    "table{border-collapse:collapse;margin:1em 0}"
-    "td,th{padding:.25em .8em;border-bottom:1px solid #ddd;text-align:right}"
-    "td:first-child,th:first-child{text-align:left}svg{max-width:100%;font-size:12px}"
+    "table{border-collapse:collapse;margin:1em 0}.wide{overflow-x:auto}.small{font-size:12px;color:#666}"
+    "td,th{padding:.25em .8em;border-bottom:1px solid #ddd;text-align:right;vertical-align:top;white-space:nowrap}"
+    "td:first-child,th:first-child{text-align:left}svg{font-size:12px}h1{overflow-wrap:anywhere}"
+    "td.links{white-space:normal;text-align:left;min-width:8em}td.links a{display:inline-block;margin-right:.8em}"
     "pre{background:#f6f6f6;padding:.5em;white-space:pre-wrap;overflow-wrap:anywhere;margin:.3em 0}"
-    ".two{display:grid;grid-template-columns:1fr 1fr;gap:1em}.case{margin:1em 0;border-top:1px solid #ddd}"
+    ".columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(240px,1fr));gap:1em}"
+    ".case{margin:1em 0;border-top:1px solid #ddd}:target{outline:2px solid #1f6fb2}"
     ".ok{color:#0a7d33}.bad{color:#b00020}summary{cursor:pointer;padding:.2em 0}"
 )

@@ -18,6 +18,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from trl.chat_template_utils import qwen2_5_chat_template
 
 from rayplay.errors import ModelError
+from rayplay.records import digest
+from rayplay.store import file_hash
 
 
 class Packaged(NamedTuple):
@@ -59,6 +61,12 @@ def resolve_model(name: str, revision: str | None = None) -> Path:
     if missing:
         raise ModelError(f"model {name!r}: {folder} has no {' and no '.join(missing)}; only safetensors are read")
     return folder.resolve()
+
+
+def model_hash(model_dir: str) -> str:
+    """Digest over the hashes of a model's (or an adapter's) configuration, tokenizer and weights."""
+    files = sorted(p for p in Path(model_dir).iterdir() if p.suffix in (".json", ".safetensors", ".jinja"))
+    return digest([(p.name, file_hash(p)) for p in files], 16)
 
 
 def _downloaded(name: str, revision: str | None) -> Path:

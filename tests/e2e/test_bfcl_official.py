@@ -15,7 +15,7 @@ from rayplay.bfcl_rounds import BfclRounds
 from rayplay.console import Say
 from rayplay.errors import EvaluationError
 from rayplay.evaluation.bfcl import Contestant, choose_cases, official_run, read_cases, read_facts
-from rayplay.evaluation.bfcl_baseline import score_baseline
+from rayplay.evaluation.bfcl_baseline import choose_known, score_baseline
 from rayplay.evaluation.bfcl_endpoint import Endpoint
 from rayplay.evaluation.bfcl_environment import bfcl_python
 from rayplay.evaluation.bfcl_scorer import OfficialScorer, bfcl_tasks
@@ -44,7 +44,7 @@ def environment():
 def gold(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gold")
     before = installed()
-    result = score_baseline(folder, CATEGORIES, empty=False, limit=4, seed=0)
+    result = score_baseline(folder, choose_known(CATEGORIES, empty=False, limit=4, seed=0), empty=False)
     return folder, result, before
 
 
@@ -56,7 +56,7 @@ def test_gold_answers_are_all_right_and_the_data_is_pinned(gold):
 
 
 def test_empty_answers_are_right_only_where_no_call_is(tmp_path):
-    result = score_baseline(tmp_path, CATEGORIES, empty=True, limit=4, seed=0)
+    result = score_baseline(tmp_path, choose_known(CATEGORIES, empty=True, limit=4, seed=0), empty=True)
     found = {category: row["accuracy"] for category, row in result["bfcl"].items()}
     assert found == {"simple_python": 0.0, "parallel": 0.0, "irrelevance": 1.0}
 
@@ -73,7 +73,7 @@ def test_a_second_run_asks_only_for_what_is_missing(gold):
     lines = path.read_text().splitlines()
     kept = [json.dumps(json.loads(line) | {"latency": -1.0}) for line in lines[:2]]
     path.write_text("\n".join(kept) + "\n" + lines[2][:40])  # one half-written, one missing
-    again = score_baseline(folder, CATEGORIES, empty=False, limit=4, seed=0)
+    again = score_baseline(folder, choose_known(CATEGORIES, empty=False, limit=4, seed=0), empty=False)
     assert again["bfcl"] == result["bfcl"]
     entries = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(entries) == 4
@@ -99,17 +99,16 @@ def test_the_official_command_line_by_hand_gives_the_same_numbers(gold):
 
 
 def test_an_endpoint_that_fails_gives_an_error_and_no_verdicts(tmp_path):
-    ids = {"irrelevance": list(read_facts(tmp_path).categories["irrelevance"][:1])}
+    ids = {"irrelevance": list(read_facts().categories["irrelevance"][:1])}
     nobody = Endpoint("http://127.0.0.1:9/v1", "key")  # the discard port: nothing listens there
     with pytest.raises(EvaluationError, match="failed on 1 answers"):
         official_run(tmp_path, ids, [Contestant("gone", "gone")], nobody)
     assert not (tmp_path / "verdicts.jsonl").exists()
 
 
-def test_the_checker_in_the_loop_agrees_with_the_official_run(gold, tmp_path):
-    folder, _, _ = gold
-    facts = read_facts(folder)
-    cases = read_cases(folder, choose_cases(facts, CATEGORIES, 4, 0))
+def test_the_checker_in_the_loop_agrees_with_the_official_run(tmp_path):
+    facts = read_facts()
+    cases = read_cases(choose_cases(facts, CATEGORIES, 4, 0))
     scorer = OfficialScorer(tmp_path)
     try:
         right = scorer.score([_said(case, case["gold"][0]) for case in cases], "gold")
@@ -134,9 +133,8 @@ class GoldPool:
             yield GroupResult(plan, [_said(case, case["gold"][0])])
 
 
-def test_rounds_are_scored_once_and_judged_again_without_sampling(gold, tmp_path):
-    folder, _, _ = gold
-    cases = read_cases(folder, choose_cases(read_facts(folder), CATEGORIES, 4, 0))
+def test_rounds_are_scored_once_and_judged_again_without_sampling(tmp_path):
+    cases = read_cases(choose_cases(read_facts(), CATEGORIES, 4, 0))
     recipe = Recipe(
         model=Model(name="m"), seed=0, evaluation=Evaluation(bfcl=("simple", "parallel", "irrelevance"), bfcl_limit=4)
     )

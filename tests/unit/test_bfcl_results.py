@@ -63,7 +63,8 @@ def test_subsets_depend_on_the_seed_alone_and_grow_by_adding():
 
 
 def test_names_in_bfcls_files_have_no_underscore():
-    assert "_" not in Contestant("round_001", "round_001").name
+    assert Contestant("round_001", "round_001").name == "rayplay-round-001-FC"
+    assert Contestant("my model, v2/x", "m").name == "rayplay-my-model-v2-x-FC"
 
 
 def both(base, tuned, category="simple_python"):
@@ -83,7 +84,7 @@ def test_irrelevance_stands_last_and_every_rate_has_n_and_an_interval():
 
 
 def test_changes_pair_the_same_cases():
-    found = changes(both("+--+", "-+++"), "base", "tuned")["simple_python"]
+    found = changes([both("+--+", "-+++")], "base", "tuned")["simple_python"]
     assert found["transitions"] == {"kept": 1, "lost": 1, "gained": 2, "still_wrong": 0}
     assert found["mcnemar_p"] == 1.0
     assert found["gain"]["difference"] == 0.25
@@ -94,6 +95,9 @@ def test_repeats_are_averaged_over_cases_not_counted_as_more_cases():
     assert row["accuracy"] == 0.75
     assert row["n"] == 2
     assert row["by_repeat"] == [0.5, 1.0]
+    found = changes([both("+-", "++"), both("++", "++")], "base", "tuned")["simple_python"]
+    assert found["gain"]["difference"] == 0.25
+    assert found["transitions"]["gained"] == 1
 
 
 def result_file(folder, lines, model="rayplay-base-FC"):
@@ -120,10 +124,20 @@ def test_verdicts_come_from_the_score_file_of_each_category(tmp_path):
     score = tmp_path / "score" / "rayplay-base-FC" / "non_live" / "BFCL_v4_simple_python_score.json"
     score.parent.mkdir(parents=True)
     failure = {"id": "simple_python_2", "error_type": "ast_decoder:decoder_failed"}
-    score.write_text(json.dumps({"accuracy": 0.5}) + "\n" + json.dumps(failure) + "\n")
+    header = {"accuracy": 0.5, "correct_count": 1, "total_count": 2}
+    score.write_text(json.dumps(header) + "\n" + json.dumps(failure) + "\n")
     good, refused = read_verdicts(tmp_path, Contestant("base", "base"))
     assert (good.valid, good.failed_request) == (True, False)
     assert (refused.valid, refused.failed_request, refused.error_type) == (False, True, "ast_decoder:decoder_failed")
+
+
+def test_a_score_file_of_other_answers_is_no_verdict(tmp_path):
+    result_file(tmp_path, [json.dumps(GOOD), json.dumps(REFUSED)])
+    score = tmp_path / "score" / "rayplay-base-FC" / "non_live" / "BFCL_v4_simple_python_score.json"
+    score.parent.mkdir(parents=True)
+    score.write_text(json.dumps({"accuracy": 1.0, "correct_count": 1, "total_count": 1}) + "\n")
+    with pytest.raises(EvaluationError, match="counts 1 right of 1"):
+        read_verdicts(tmp_path, Contestant("base", "base"))
 
 
 def test_the_official_process_gets_its_own_root_and_none_of_our_python_settings(tmp_path, monkeypatch):

@@ -24,9 +24,10 @@ def written(tmp_path):
     keep_verdicts(tmp_path / "bfcl", {"simple_python": []}, verdicts)
     result = {
         "subjects": ["base", "tuned"],
+        "policies": {},
         "folder": str(tmp_path),
         "bfcl": accuracy_table(verdicts),
-        "bfcl_changes": changes(verdicts, "base", "tuned"),
+        "bfcl_changes": changes([verdicts], "base", "tuned"),
         "data": {"package": "bfcl-eval 0", "data": "BFCL_v4", "data_sha256": "0" * 64},
     }
     write_page(tmp_path, result, {})

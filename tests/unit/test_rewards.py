@@ -151,6 +151,7 @@ def test_pass_rates_are_means_over_tasks_of_the_samples_that_count():
     assert len(task) == 1 and set(rates) == {"pass@1", "pass@2"}
     assert rates["pass@1"]["mean"] == pytest.approx(2 / 3) and rates["pass@1"]["n"] == 1
     assert rates["pass@2"]["mean"] == 1.0 and pass_rates([]) == {}
+    assert set(pass_rates([RIGHT, RIGHT, wrong])) == {"pass@1", "pass@2", "pass@3"}
 
 
 def test_a_task_of_calls_alone_is_done_where_the_turn_limit_ends_it():
