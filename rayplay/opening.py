@@ -140,6 +140,8 @@ def open_run(recipe: Recipe, folder: RunFolder, say: Say) -> Iterator[Run]:
     """Check, write the manifest, start the actors; end them all when the block is left, however it is left."""
     found, specs, dialect = check(recipe)
     folder.check_writable()
+    if folder.manifest_path.is_file():  # else it is claimed with the first write
+        folder.claim()
     with ExitStack() as stack:
         with say.stage("start", "Ray, tool actors and engines", 3, "under a minute") as bar:
             cluster = stack.enter_context(open_recipe_cluster(recipe))
