@@ -154,7 +154,7 @@ def open_run(recipe: Recipe, folder: RunFolder, say: Say) -> Iterator[Run]:
             logs = folder.path / "logs"
             logs.mkdir(exist_ok=True)
             bar.advance()
-            pool = RolloutPool(*pool_settings(recipe, found), tools, str(logs.absolute()))
+            pool = RolloutPool(*pool_settings(recipe, found), tools, str(logs.absolute()), folder.workers_asked_for)
             stack.callback(pool.close)
             pool.start()
             bar.advance()
