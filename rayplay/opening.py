@@ -206,6 +206,8 @@ def open_run(recipe: Recipe, folder: RunFolder, say: Say) -> Iterator[Run]:
     """Check, write the manifest, start the actors; end them all when the block is left, however it is left."""
     found, specs, dialect = check(recipe)
     folder.check_writable()
+    if folder.manifest_path.is_file():  # else it is claimed with the first write
+        folder.claim()
     with ExitStack() as stack:
         with say.stage("start", "Ray, tool actors and engines", 3, "under a minute") as bar:
             cluster = stack.enter_context(open_recipe_cluster(recipe))
@@ -218,7 +220,7 @@ def open_run(recipe: Recipe, folder: RunFolder, say: Say) -> Iterator[Run]:
             logs = folder.path / "logs"
             logs.mkdir(exist_ok=True)
             bar.advance()
-            pool = RolloutPool(*pool_settings(recipe, found), tools, str(logs.absolute()))
+            pool = RolloutPool(*pool_settings(recipe, found), tools, str(logs.absolute()), folder.workers_asked_for)
             stack.callback(pool.close)
             pool.start()
             bar.advance()

@@ -24,7 +24,7 @@ from rayplay.judge import Judge
 from rayplay.metrics import grouped, measure, measure_by
 from rayplay.pairs import ROWS, as_sample, needs_demonstration, pairs_of
 from rayplay.recipe import Optimisation, Pairs, Recipe, Training
-from rayplay.records import Adapter, Demonstration, Pair, Record, Row, Task, Trajectory, group_id
+from rayplay.records import Adapter, Demonstration, Pair, Record, Row, StopReason, Task, Trajectory, group_id
 from rayplay.rewards import find_rewards, score
 from rayplay.store import RunFolder, Stage, read_marked, round_name, write_json, write_lines, write_marked
 from rayplay.training.settings import settings_for
@@ -373,25 +373,36 @@ class Run:
                 doubled += 1
                 continue
             sealed.add(result.plan.group)
-            if result.quarantined:
-                stage.seal([Quarantined(group=result.plan.group, reason=result.quarantined)], f"{into}-quarantined")
+            advance()
+            reason = result.quarantined or _never_fitted(result.trajectories)
+            if reason:
+                stage.seal([Quarantined(group=result.plan.group, reason=reason)], f"{into}-quarantined")
+                continue
             if self.judge:
                 self.judge.prepare(result.trajectories)
             buffer += [score(t, weights, rewards) for t in result.trajectories]
-            groups += bool(result.trajectories)
-            advance()
+            groups += 1
             if groups >= SHARD_GROUPS:
                 self._seal(stage, buffer, into, played)
                 buffer, groups = [], 0
         self._seal(stage, buffer, into, played)
         if doubled:
             self.say.line(f"{'':<10} {doubled} groups came a second time and were dropped")
+        if self.judge and self.judge.failures:
+            self.say.line(f"{'':<10} warning: the judge gave no grade for {self.judge.failures} answers so far")
 
     def _seal(self, stage: Stage, scored: list[Trajectory], into: str, played: dict[str, Trajectory]) -> None:
         if scored:
             self._tokens["generated"] += sum(sum(t.sampled_mask) for t in scored)
             stage.seal(scored, into)
             played.update({t.sample_id: t for t in scored})
+
+
+def _never_fitted(group: list[Trajectory]) -> str:
+    """Why a group could not be sampled at all; "" where it could."""
+    if any(t.turns or t.stop_reason is not StopReason.PROMPT_TOO_LONG for t in group):
+        return ""
+    return f"the prompt has {group[0].prompt_length} tokens, no room for an answer; raise model.max_length"
 
 
 def judge_of(recipe: Recipe, folder: Path) -> Judge | None:

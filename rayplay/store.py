@@ -31,6 +31,7 @@ from rayplay.records import Adapter
 R = TypeVar("R", bound=BaseModel)
 
 COMMIT = "COMMIT.json"
+WORKERS = "workers"  # how many rollout workers a running run is asked for, by another process
 RESCORED = "rescored.jsonl"  # of a stage: its trajectories under other rewards; written after the fact, never committed
 MEASURED = ("evaluation", "metrics.json")  # of a stage: what depends on its weights and nothing depends on
 FAULT = "RAYPLAY_FAULT"  # name of a crash point; the process kills itself there (tests of resumption)
@@ -275,8 +276,39 @@ class RunFolder:
             raise RunFolderError(
                 f"{self.path}: another run is writing there; wait for it, or choose another --output-dir"
             ) from None
-        for rubbish in self.path.rglob(".*.tmp"):
+        for rubbish in (*self.path.rglob(".*.tmp"), self.path / WORKERS):
             _remove(rubbish)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process is writing into this folder now."""
+        try:
+            with (self.path / ".lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # no such file
+            return False
+        return False
+
+    def ask_for_workers(self, number: int) -> None:
+        """Ask the process that writes into this folder for so many rollout workers.
+
+        Raises:
+            RunFolderError: There is no such process.
+        """
+        if not self.busy:
+            raise RunFolderError(
+                f"{self.path}: no run is going there; start it with --set rollout.num_workers={number}"
+            )
+        write_file(self.path / WORKERS, f"{number}\n".encode())
+
+    def workers_asked_for(self) -> int | None:
+        """What `ask_for_workers` asked for last; None where nobody did since the folder was claimed."""
+        try:
+            return int((self.path / WORKERS).read_text())
+        except (OSError, ValueError):
+            return None
 
     def begin(self, manifest: dict[str, Any]) -> None:
         """Write the manifest: from now on the folder belongs to this recipe."""

@@ -76,7 +76,7 @@ class _Tools:
 class Pool:
     """What a run needs of a RolloutPool."""
 
-    def __init__(self, settings: object, engine: EngineSettings, limits: object, tools: object, logs: str = "") -> None:
+    def __init__(self, settings: object, engine: EngineSettings, limits: object, *_: object) -> None:
         self._worker = RolloutWorker(engine, limits, [_Tools])
 
     def start(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from rayplay.dialects import Dialect
-from rayplay.models.sampler import ScriptedSampler
+from rayplay.models.sampler import EngineDied, ScriptedSampler
 
 WRONG = ("no_call", "wrong_tool", "broken_json", "wrong_arguments")
 
@@ -46,8 +46,11 @@ def call(name: str, arguments: dict) -> str:
 class FaultySampler(ScriptedSampler):
     """Does harm at completions after the file named in the environment appears, a word of that file each time.
 
-    "kill" and "stop" send that signal to its own process, "tools" kills the tool actors of the same Ray.
+    "kill" and "stop" send that signal to its own process, "tools" kills the tool actors of the same Ray, "engine" is an
+    engine that has died: no completion comes from this process any more.
     """
+
+    dead = False
 
     async def generate(self, prompt_ids, max_new_tokens, seed, temperature, grammar=""):
         """As scripted, unless it is time to fail."""
@@ -59,9 +62,12 @@ class FaultySampler(ScriptedSampler):
                 Path(trigger).write_text(" ".join(rest))
             with Path(trigger + ".fired").open("a") as fired:
                 fired.write(f"{kind} ")
-            victims = tool_processes() if kind == "tools" else [os.getpid()]
+            self.dead = kind == "engine"
+            victims = {"tools": tool_processes, "engine": list}.get(kind, lambda: [os.getpid()])()
             for victim in victims:
                 os.kill(victim, signal.SIGSTOP if kind == "stop" else signal.SIGKILL)
+        if self.dead:
+            raise EngineDied("as scripted")
         return await super().generate(prompt_ids, max_new_tokens, seed, temperature)
 
 
@@ -76,6 +82,21 @@ def tool_processes() -> list[int]:
 def make_sampler(settings: object, dialect: Dialect) -> ScriptedSampler:
     """For `rollout.engine`."""
     return FaultySampler(dialect.tokenizer, answer)
+
+
+class GatedSampler(ScriptedSampler):
+    """Answers once the file that the environment names is there."""
+
+    async def generate(self, prompt_ids, max_new_tokens, seed, temperature, grammar=""):
+        """As scripted, behind the gate."""
+        while not Path(os.environ["RAYPLAY_TEST_GATE"]).exists():
+            await asyncio.sleep(0.05)
+        return await super().generate(prompt_ids, max_new_tokens, seed, temperature)
+
+
+def make_gated_sampler(settings: object, dialect: Dialect) -> ScriptedSampler:
+    """For `EngineSettings.sampler`."""
+    return GatedSampler(dialect.tokenizer, lambda prompt, seed: "Neither.<|im_end|>")
 
 
 async def instantly(value: object) -> object:

@@ -22,6 +22,7 @@ COMMANDS: dict[str, Lazy] = {
     "train": Lazy("train", "Carry out a recipe: sample, execute, score, pair, train, publish, measure."),
     "recipe": Lazy("recipe", "Look at recipes, or print their JSON schema."),
     "rollout": Lazy("stages", "Sample one round and seal it; nothing is trained."),
+    "scale": Lazy("stages", "Change the number of rollout workers of a run that is going."),
     "score": Lazy("stages", "Score sealed trajectories with other rewards; nothing is sampled."),
     "pairs": Lazy("stages", "Pair sealed trajectories and explain the pairs."),
     "tools": Lazy("tools", "Look at tools, try them, add new ones."),

@@ -1,4 +1,4 @@
-"""`rayplay rollout|score|pairs`: one stage at a time, each reads the run folder and writes into it."""
+"""`rayplay rollout|scale|score|pairs`: one stage at a time, each reads the run folder and writes into it."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from rayplay.pairs import STRATEGIES
 from rayplay.recipe import Pairs, Recipe, load_recipe, parse_recipe
 from rayplay.store import RunFolder
 
-rollout_app, score_app, pairs_app = (typer.Typer(add_completion=False) for _ in range(3))
+rollout_app, scale_app, score_app, pairs_app = (typer.Typer(add_completion=False) for _ in range(4))
 
 Run = Annotated[str, typer.Argument(help="Run folder, for example runs/quickstart.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON on stdout.")]
@@ -38,6 +38,18 @@ def rollout(
     folder = RunFolder(output_dir or f"runs/{Path(path).stem}")
     stage = roll_out(load_recipe(path, tuple(overrides or ())), folder, Say(), number)
     print(stage.path / "trajectories")
+
+
+@scale_app.command(epilog="Example: `rayplay scale runs/quickstart 4`")
+def scale(
+    run: Run, workers: Annotated[int, typer.Argument(min=1, help="How many rollout workers there shall be.")]
+) -> None:
+    """Change the number of rollout workers of a run that is going, from any shell that sees its folder.
+
+    Joiners start beside the others and sample once they are ready; what leavers had not finished is sampled by others.
+    """
+    RunFolder(run).ask_for_workers(workers)
+    print(f"{run}: asked for {workers} rollout worker(s), from the next sampling on")
 
 
 @score_app.command(epilog="Example: `rayplay score runs/quickstart --reward answer=1 --reward brevity=0.1`")

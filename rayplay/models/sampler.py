@@ -8,6 +8,10 @@ from rayplay.episode import Completion
 from rayplay.records import Adapter
 
 
+class EngineDied(Exception):
+    """The engine cannot sample any more: its worker must be replaced."""
+
+
 class Sampler(Protocol):
     """Samples completions token by token; all methods are called from one event loop."""
 
@@ -17,6 +21,9 @@ class Sampler(Protocol):
         """One completion, end-of-turn token included. Cancelling the call frees the engine's slot.
 
         `grammar` is a structural tag that the completion must keep to; "" leaves it free.
+
+        Raises:
+            EngineDied: Now, or at an earlier call.
         """
 
     async def load(self, adapter: Adapter | None) -> None:

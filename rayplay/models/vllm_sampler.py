@@ -18,6 +18,7 @@ from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from rayplay.dialects import Dialect
 from rayplay.episode import Completion
 from rayplay.models.adapters import merged_weights, write_adapter
+from rayplay.models.sampler import EngineDied
 from rayplay.records import Adapter
 
 
@@ -77,9 +78,9 @@ class VllmSampler:
     async def generate(
         self, prompt_ids: list[int], max_new_tokens: int, seed: int, temperature: float, grammar: str = ""
     ) -> Completion:
-        """One completion. Raises RuntimeError where the engine died."""
+        """One completion. Raises EngineDied."""
         if self._failure is not None:
-            raise RuntimeError(f"the engine has died: {self._failure!r}")
+            raise EngineDied(f"the engine has died: {self._failure!r}")
         params = SamplingParams(
             max_tokens=max_new_tokens,
             temperature=temperature,
@@ -139,7 +140,7 @@ class VllmSampler:
                 self._failure = error
                 for future in self._waiting.values():
                     if not future.done():
-                        future.set_exception(RuntimeError(f"the engine has died: {error!r}"))
+                        future.set_exception(EngineDied(f"the engine has died: {error!r}"))
                 self._waiting.clear()
                 return
             for output in outputs:

@@ -127,7 +127,7 @@ def test_the_same_command_again_says_that_it_is_complete(workspace, unbroken):
     assert code == 0 and "complete" in output
 
 
-@pytest.mark.parametrize("kinds", ["tools kill", "stop"])
+@pytest.mark.parametrize("kinds", ["tools kill engine", "stop"])
 def test_tool_actors_and_rollout_workers_that_die_or_freeze_are_replaced(workspace, unbroken, kinds):
     name = kinds.replace(" ", "-")
     trigger = workspace / f"{name}-now"
