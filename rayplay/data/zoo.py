@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 from itertools import count as counter
 from itertools import islice
+from string import Formatter
 
 from rayplay.data.normal import tasks_of
 from rayplay.data.zoo_functions import Function, Parameter, draw_function
@@ -19,8 +20,9 @@ from rayplay.records import Demonstration, Json, Message, Task, ToolCall, seed_o
 SOURCE = "zoo"
 LICENCE = "MIT"
 GROUP = 4  # requests over the same tools
-KINDS = {"call": 0.66, "parallel": 0.08, "irrelevant": 0.2, "missing": 0.06}
+KINDS = {"call": 0.69, "parallel": 0.07, "irrelevant": 0.18, "missing": 0.06}
 SAID_SHARE = 0.45  # of the optional parameters: the rest must be left out
+ASKED_SHARE = 0.5  # of the requests whose blueprint has written questions
 NUM_TOOLS = {1: 0.5, 2: 0.2, 3: 0.18, 4: 0.12}
 
 Said = list[tuple[Parameter, Value]]
@@ -152,6 +154,9 @@ def _arguments(function: Function, said: Said) -> Json:
 
 def _sentence(function: Function, said: Said, rng: random.Random, plain: bool = False) -> str:
     """A request that states every value once."""
+    asked = None if plain or rng.random() > ASKED_SHARE else _asked(function, said, rng)
+    if asked:
+        return asked
     direct, grouped, tail, apart = _sort(said, rng)
     does = rng.choice(function.blueprint.does)
     what = function.blueprint.what
@@ -173,6 +178,20 @@ def _sentence(function: Function, said: Said, rng: random.Random, plain: bool = 
     opening, ending = ("", ".") if plain else rng.choice(_OPENINGS)
     start = f"{opening} {does}" if opening else does[0].upper() + does[1:]
     return _end(f"{start} {rest}", ending) + _aside(apart, rng)
+
+
+def _asked(function: Function, said: Said, rng: random.Random) -> str:
+    """One of the blueprint's whole questions, what it leaves unsaid behind it; "" where none fits what is said."""
+    values = {parameter.slot.names[0]: value for parameter, value in said}
+    fitting = [q for q in function.blueprint.questions if _names(q) <= set(values)]
+    if not fitting:
+        return ""
+    question = rng.choice(fitting)
+    left = [(p, v) for p, v in said if p.slot.names[0] not in _names(question)]
+    direct, grouped, tail, apart = _sort(left, rng)
+    rest = " ".join([*direct, *([f"with {join(grouped, rng)}"] if grouped else []), *tail])
+    text = question.format_map(values)
+    return _end(f"{text[:-1]} {rest}".rstrip(), text[-1]) + _aside(apart, rng)
 
 
 _OPENINGS = (
@@ -213,6 +232,10 @@ def _stated(parameter: Parameter, value: Value, rng: random.Random) -> str:
     forms = (f"The {parameter.words} is {shown}.", f"Use {shown} as the {parameter.words}.",
              f"The {parameter.words} should be {shown}.")  # fmt: skip
     return rng.choice(forms)
+
+
+def _names(question: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(question) if name}
 
 
 def _aside(apart: list[str], rng: random.Random) -> str:

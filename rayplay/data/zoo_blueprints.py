@@ -1,7 +1,8 @@
 """What functions may be drawn: blueprints written in `zoo/functions.json`, and abstract ones put together from words.
 
 A written blueprint gives each parameter as `kind name/name|phrase/phrase|description` (`?` before it: optional, `=x`
-behind its names: its default). Abstract ones work something out from measures ("estimate the drift of a glacier") or
+behind its names: its default), and may end with whole questions that say some of them (`{name}`, `{name:m}`: a form of
+`zoo_values.Value`). Abstract ones work something out from measures ("estimate the drift of a glacier") or
 look something up about a thing that has a name ("find the opening hours of the castle Ruvo").
 """
 
@@ -10,12 +11,13 @@ import random
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 
 from rayplay.data.zoo_values import FOLDER, words
 from rayplay.records import digest
 
 _PARAMETER = re.compile(r"(\??)(\w+(?:\([^)]*\))?(?::[^|=]*?)?) ([\w/]+)(?:=([^|]*))?\|([^|]*)\|(.*)")
-MAY_BE_NEGATIVE = ("temperature", "angle", "slope", "altitude")
+MAY_BE_NEGATIVE = ("temperature", "angle", "slope", "altitude", "acceleration", "starting speed")
 HELD_OUT_ONE_IN = 6  # of the written blueprints: never among training schemas
 
 
@@ -40,6 +42,7 @@ class Blueprint:
     does: tuple[str, ...]
     what: str
     slots: tuple[Slot, ...]
+    questions: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -52,8 +55,15 @@ def blueprints(split: str = "train") -> tuple[Blueprint, ...]:
     """The written blueprints of one side: "train", "held_out" or "all"."""
     rows = json.loads((FOLDER / "functions.json").read_text(encoding="utf-8"))
     found = [
-        Blueprint(domain, tuple(names.split("/")), tuple(does.split("/")), what, tuple(map(_slot, slots)))
-        for domain, names, does, what, slots in rows
+        Blueprint(
+            domain,
+            tuple(names.split("/")),
+            tuple(does.split("/")),
+            what,
+            tuple(map(_slot, slots)),
+            tuple(chain(*asked)),
+        )
+        for domain, names, does, what, slots, *asked in rows
     ]
     return tuple(b for b in found if split == "all" or is_held_out(b) == (split == "held_out"))
 
@@ -106,7 +116,7 @@ def _measured(rng: random.Random, noun: str) -> Blueprint:
     for text in rng.sample(lists["measure"], rng.choice((1, 2, 2, 3, 3))):
         measure, unit = text.split(":")
         name = measure.replace(" ", "_")
-        low = -60 if measure in MAY_BE_NEGATIVE else 1
+        low = -150 if measure in MAY_BE_NEGATIVE else 1
         slots.append(Slot(rng.choice((f"num({low},500)", f"int({low},300)")), (name, f"{noun.split()[-1]}_{name}"),
                           (f"{_article(measure)} {measure} of {{v}} {unit}",), f"{measure.capitalize()} in {unit}",
                           rng.random() < 0.2))  # fmt: skip

@@ -8,7 +8,7 @@ from rayplay.data.zoo_blueprints import Blueprint, Slot, abstract_blueprint, blu
 from rayplay.data.zoo_values import Value, draw_value, join, schema_of_kind
 from rayplay.records import Json, ToolSpec
 
-ABSTRACT_SHARE = 0.5
+ABSTRACT_SHARE = 0.42
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,14 @@ def _summary(blueprint: Blueprint, parameters: list[Parameter], rng: random.Rand
         text += f" {link} {join(needed[:3], rng)}"
     if blueprint.what and rng.random() < 0.15:
         text += f". Useful wherever {blueprint.what} must be known"
-    return text + rng.choice((".", ".", ""))
+    text += rng.choice((".", ".", ""))
+    return f"{text} {rng.choice(_NOTES)}" if rng.random() < 0.25 else text
+
+
+_NOTES = (
+    "Note that the function is written in Python 3.", "The syntax is that of Python.", "This is a Python function.",
+    "Available to all users.", "Note: values are case sensitive.",
+)  # fmt: skip
 
 
 def _described(slot: Slot, schema: Json, rng: random.Random) -> str:
@@ -126,6 +133,8 @@ def _described(slot: Slot, schema: Json, rng: random.Random) -> str:
     if schema == {"type": "string"} and rng.random() < 0.3:
         example = draw_value(slot.kind, schema, rng).json
         text += rng.choice((f", e.g. {example}", f" (e.g. '{example}')", f", for example '{example}'"))
+    if schema["type"] == "number" and rng.random() < 0.25:
+        text += rng.choice((". A float", ". This is a float", " (float)"))
     if slot.optional:
         text += rng.choice(_DEFAULTS if slot.default else _LEFT_OUT).format(slot.default)
     return text + rng.choice((".", ".", ""))

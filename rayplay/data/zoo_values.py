@@ -20,35 +20,16 @@ FOLDER = Path(__file__).with_name("zoo")
 _KIND = re.compile(r"(\w+)(?:\(([^)]*)\))?(?::(.*))?")
 
 
-INVENTED_SHARE = 0.45  # more, and a small model no longer minds what a value means
-MEANINGFUL = ("language", "currency", "color", "unit", "function_text", "field", "diet", "file", "compound", "element")
+INVENTED_SHARE = 0.4  # more, and a small model no longer minds what a value means
+MEANINGFUL = (
+    "language", "currency", "color", "unit", "function_text", "field", "diet", "file", "compound", "element",
+    "planet",
+)  # fmt: skip
 SMALL_WORDS = ("the", "a", "an", "of", "at", "in", "on", "and", "to", "for", "with")
 ONSETS = (
-    "b",
-    "br",
-    "c",
-    "ch",
-    "d",
-    "dr",
-    "f",
-    "g",
-    "gr",
-    "h",
-    "j",
-    "k",
-    "l",
-    "m",
-    "n",
-    "p",
-    "r",
-    "s",
-    "st",
-    "t",
-    "tr",
-    "v",
-    "w",
-    "z",
-)
+    "b", "br", "c", "ch", "d", "dr", "f", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "r", "s", "st", "t", "tr", "v",
+    "w", "z",
+)  # fmt: skip
 VOWELS = ("a", "e", "i", "o", "u", "ai", "ea", "ou")
 CODAS = ("", "", "n", "r", "l", "s", "th", "ck", "m", "nd", "rt")
 
@@ -59,6 +40,9 @@ class Value:
 
     json: Any
     said: dict[str, str] = field(default_factory=dict)
+
+    def __format__(self, form: str) -> str:
+        return self.said.get(form) or self.said["v"]
 
 
 @lru_cache
