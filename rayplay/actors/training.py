@@ -49,6 +49,13 @@ QUIET_TRAIN_ENV = {
 }
 
 
+class InterruptibleTrainer(TorchTrainer):
+    """Leaves SIGINT to the driver: Ray Train's own handler ends it with exit code 0, as if the run were done."""
+
+    def _register_sigint_handler(self, controller: ActorHandle) -> None:
+        return None
+
+
 class TrainOutcome(Record):
     """What a training phase gave."""
 
@@ -150,9 +157,9 @@ class _Workers:
 
 def _torch_trainer(
     workers: _Workers, work: Callable[[Json], None], config: Json, inputs: list[Json], run: dict[str, Any]
-) -> TorchTrainer:
+) -> InterruptibleTrainer:
     pin = workers.count > 1 and workers.gpus == 0 and workers.count * workers.threads <= len(usable_cores())
-    return TorchTrainer(
+    return InterruptibleTrainer(
         work,
         train_loop_config={**config, "threads": workers.threads, "pin": pin},
         datasets={"train": ray.data.from_items(inputs)} if inputs else None,
@@ -242,7 +249,7 @@ def _worker_env(threads: int) -> dict[str, str]:
     return {**QUIET_ENV, **allocator_env(), "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
 
 
-def _fit(trainer: TorchTrainer) -> str:
+def _fit(trainer: InterruptibleTrainer) -> str:
     """Run to the end; what went wrong in one line, "" where nothing did."""
     os.environ.update({key: os.environ.get(key, value) for key, value in QUIET_TRAIN_ENV.items()})
     try:

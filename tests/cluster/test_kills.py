@@ -140,17 +140,22 @@ def test_tool_actors_and_rollout_workers_that_die_or_freeze_are_replaced(workspa
 
 
 def test_ctrl_c_and_a_kill_end_everything_and_the_run_goes_on_where_it_was(workspace, unbroken):
-    process = start(workspace, "stopped")
-    plan = workspace / "stopped/round-001/plan.jsonl"
-    deadline = time.monotonic() + 100
-    while not plan.is_file() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    code, output = finish(process, 60)  # seconds on a quiet machine; other tests run beside this one
-    assert code == 130 and "goes on" in output
+    interrupt(workspace, "stopped", "plan.jsonl")
     code, output = finish(start(workspace, "stopped", **{FAULT: "round-001:shard_1_without_hash"}))
     assert code == -signal.SIGKILL, output[-2000:]  # the fault really fired
+    interrupt(workspace, "stopped", "training/*")
     code, output = finish(start(workspace, "stopped"))
     assert code == 0, output[-3000:]
     assert_every_group_once(workspace / "stopped")
     assert pairs_hash(workspace / "stopped") == pairs_hash(unbroken)
+
+
+def interrupt(workspace: Path, name: str, file: str) -> None:
+    """Start a run and press Ctrl-C once a file of its round is there."""
+    process = start(workspace, name)
+    deadline = time.monotonic() + 100
+    while not any((workspace / name / "round-001").glob(file)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process, 60)  # seconds on a quiet machine; other tests run beside this one
+    assert code == 130 and "goes on" in output, (code, output[-2000:])

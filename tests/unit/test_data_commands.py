@@ -78,7 +78,7 @@ def test_convert_writes_chat_lines_that_inspect_reads(tmp_path):
 
 
 def test_convert_can_write_preferences_and_tasks(tmp_path):
-    for what, written in (("preferences", 2), ("tasks", 1)):
+    for what, written in (("preferences", 3), ("tasks", 2)):
         out = tmp_path / f"{what}.jsonl"
         result = run("convert", FIXTURES / "toolbench-answers", out, "--what", what, "--json")
         assert json.loads(result.stdout)["written"] == written

@@ -128,7 +128,7 @@ def test_a_handful_of_rows_still_leaves_one_to_measure_on():
 
 def test_preferences_of_a_recipe_are_read():
     source = DataSource(source="toolbench-answers", path=str(FIXTURES / "toolbench-answers"))
-    assert len(read_preferences(data(source), 0)) == 2
+    assert len(read_preferences(data(source), 0)) == 3
     with pytest.raises(DataError, match="give no preferences"):
         read_preferences(data(DataSource(source="auto", path=str(FIXTURES / "xlam"))), 0)
 

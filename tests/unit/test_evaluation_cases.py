@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,8 @@ def template_wordings():
     for path in sorted(TEMPLATES.glob("*.json")):
         content = json.loads(path.read_text())
         for intent in content["intents"] if isinstance(content, dict) and "intents" in content else ():
-            wordings += [text for texts in intent.get("requests", {}).values() for text in texts]
+            for entry in chain.from_iterable(intent.get("requests", {}).values()):
+                wordings += [entry] if isinstance(entry, str) else entry  # a conversation is a list of requests
     return wordings
 
 

@@ -148,10 +148,10 @@ def test_pass_rates_are_means_over_tasks_of_the_samples_that_count():
     wrong = episode(ONE_CALL, saying("no"))
     rates = pass_rates([RIGHT, RIGHT, wrong, lost])
     task = {t.task.task_id for t in (RIGHT, wrong)}
-    assert len(task) == 1 and set(rates) == {"pass@1", "pass@2"}
+    assert len(task) == 1 and set(rates) == {"pass@1", "pass@2", "pass@3"}
     assert rates["pass@1"]["mean"] == pytest.approx(2 / 3) and rates["pass@1"]["n"] == 1
     assert rates["pass@2"]["mean"] == 1.0 and pass_rates([]) == {}
-    assert set(pass_rates([RIGHT, RIGHT, wrong])) == {"pass@1", "pass@2", "pass@3"}
+    assert set(pass_rates([RIGHT] * 4 + [wrong])) == {"pass@1", "pass@2", "pass@4", "pass@5"}
 
 
 def test_a_task_of_calls_alone_is_done_where_the_turn_limit_ends_it():
