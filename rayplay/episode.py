@@ -47,12 +47,14 @@ class _Play:
     mask: list[int]
     logprobs: list[float]
     states: dict[str, object]
+    with_logprobs: bool = False
     turns: list[Turn] = field(default_factory=list)
 
     def add(self, ids: list[int], sampled: int, logprobs: list[float]) -> None:
         self.token_ids += ids
         self.mask += [sampled] * len(ids)
         self.logprobs += logprobs or [0.0] * len(ids)
+        self.with_logprobs |= bool(logprobs)
 
 
 async def play_episode(
@@ -88,7 +90,7 @@ async def play_episode(
         prompt_length=len(prompt),
         token_ids=tuple(play.token_ids),
         sampled_mask=tuple(play.mask),
-        logprobs=tuple(play.logprobs) if any(play.logprobs) else (),
+        logprobs=tuple(play.logprobs) if play.with_logprobs else (),
         turns=tuple(play.turns),
         stop_reason=reason,
         seconds=time.monotonic() - started,

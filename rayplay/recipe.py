@@ -131,7 +131,6 @@ class Rollout(Section):
     max_new_tokens: PositiveInt = Field(96, description="tokens of one assistant message")
     max_in_flight: PositiveInt = Field(64, description="episodes at once on one worker")
     episode_deadline_s: PositiveFloat = 120.0
-    generation_deadline_s: PositiveFloat = 90.0
     start_deadline_s: PositiveFloat = 300.0
     gpu_memory_utilization: Fraction = 0.8
     kv_cache_gib: PositiveInt = 1
@@ -273,7 +272,7 @@ class Training(Optimisation):
     cpus_per_worker: PositiveFloat | None = None
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0
     max_failures: NonNegativeInt = 1
-    checkpoint_every: PositiveInt | None = Field(None, description="optimizer steps between checkpoints")
+    checkpoint_every: PositiveInt = Field(20, description="optimizer steps between checkpoints")
     trackers: tuple[Literal["wandb", "mlflow", "trackio"], ...] = Field(
         (), description="beside metrics.jsonl and TensorBoard; each is an extra: rayplay[wandb]"
     )

@@ -120,15 +120,17 @@ def train_policy(
         # The name is an address: the same phase of the same run finds its checkpoints again.
         {"name": name, "storage_path": str(storage), "failure_config": FailureConfig(max_failures=max_failures)},
     )
-    with _watch(mailbox, on_step):
-        error = _fit(trainer)
-    result, mistake = ray.get(mailbox.outcome.remote())
+    try:
+        with _watch(mailbox, on_step):
+            error = _fit(trainer)
+        result, mistake = ray.get(mailbox.outcome.remote())
+        steps = ray.get(mailbox.steps.remote())
+    finally:
+        ray.kill(mailbox)
     if mistake is not None:
         raise mistake
     if error or result is None:
         raise ResourceError(f"training {version!r} failed: {error or 'it ended without a result'}")
-    steps = ray.get(mailbox.steps.remote())
-    ray.kill(mailbox)
     shutil.rmtree(storage / name, ignore_errors=True)  # its checkpoints have served
     _write_metrics(storage, version, steps)
     return TrainOutcome(

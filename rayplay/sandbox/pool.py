@@ -209,7 +209,8 @@ class Sandbox:
         grants = self.allow & set(spec.needs)
         zygote = self._take(grants)
         reply = zygote.exchange(request, *blobs)
-        self._give_back(zygote, grants, worn=reply.tainted or bool(reply.ended_by) or reply.exit != 0)
+        abnormal = reply.tainted or reply.ended_by or reply.exit != 0 or not reply.result
+        self._give_back(zygote, grants, worn=bool(abnormal))
         return reply
 
     def _take(self, grants: frozenset[str]) -> Zygote:

@@ -46,14 +46,17 @@ def settle_attention(model) -> None:
     """Choose the attention under which this model treats a small trie as it treats the rows themselves.
 
     Architectures differ in how they take masks and positions; some ignore them without a word. So each model is tried
-    where it is loaded: in blocks of branches (attention.py), else under a dense mask.
+    where it is loaded: on a GPU by FlexAttention, else in blocks of branches (attention.py), else under a dense mask.
 
     Raises:
         RecipeError: Neither is exact.
     """
     tolerance = TOLERANCE.get(model.dtype, HALF_TOLERANCE)
     given = model.config._attn_implementation
-    for name in (attention.NAME, "sdpa") if given == "sdpa" else (given,):
+    names = (attention.NAME, "sdpa") if given == "sdpa" else (given,)
+    if given == "sdpa" and model.device.type == "cuda":
+        names = ("flex_attention", *names)  # one kernel for the whole trie; not run here
+    for name in names:
         model.config._attn_implementation = name
         error = _error_of_probe(model)
         if error <= tolerance:

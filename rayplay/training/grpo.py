@@ -71,7 +71,15 @@ class ExactGRPO(PlannedSteps, GRPOTrainer):
             old, _, _ = self._get_per_token_logps_and_entropies(
                 self.model, ids, present, inputs["completion_ids"].shape[1]
             )
-        return super()._compute_loss(model, {**inputs, "old_per_token_logps": old})
+        loss = super()._compute_loss(model, {**inputs, "old_per_token_logps": old})
+        lost = ((old - self._logps) * inputs["tool_mask"]).sum() / len(old)
+        self._metrics["train" if self.model.training else "eval"]["kl"].append(lost.item())
+        return loss
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        self._logps = found[0].detach()  # of the last forward pass: the policy's, behind the loss
+        return found
 
 
 def _rewarded_already(completions: list[Any], **_: Any) -> list[float]:

@@ -140,6 +140,7 @@ def build_trainer(
         sharing=sharing,
     )
     trainer.remove_callback(PrinterCallback)  # steps go to StepLog
+    trainer.callback_handler.callbacks.sort(key=lambda callback: not isinstance(callback, StepLog))  # before trackers
     return trainer
 
 

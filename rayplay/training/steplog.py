@@ -45,9 +45,11 @@ class StepLog(TrainerCallback):
         seconds = now - then
         entry = {"step": state.global_step, "steps": self.total}
         entry |= {key: value for key, value in logs.items() if key not in NOT_OURS}
-        entry |= {"raw_tokens": count.raw - raw, "unique_tokens": count.unique - unique, "seconds": seconds}
-        entry |= {"tok_s": (count.raw - raw) / max(seconds, 1e-9), "memory_mb": _peak_memory_mb()}
-        entry |= self._distance(logs)
+        ours = {"raw_tokens": count.raw - raw, "unique_tokens": count.unique - unique, "seconds": seconds}
+        ours |= {"tok_s": (count.raw - raw) / max(seconds, 1e-9), "memory_mb": _peak_memory_mb()}
+        ours |= self._distance(logs)
+        logs |= ours  # in place: trackers, whose callbacks come later, log them too
+        entry |= ours
         self._last = (count.raw, count.unique, now)
         self.steps.append(entry)
         if self.on_step:
@@ -62,11 +64,13 @@ class StepLog(TrainerCallback):
         """`kl` to the reference, in nats a completion, and an alarm where the policy runs away.
 
         Completions were sampled by the reference, so the mean of log(reference / policy) over them estimates
-        KL(reference || policy); a reward is beta * log(policy / reference).
+        KL(reference || policy); a reward is beta * log(policy / reference). KTO and GRPO bring a `kl` of their own.
         """
-        if "rewards/chosen" not in logs or "rewards/rejected" not in logs:
+        chosen = rejected = 0.0
+        if "rewards/chosen" in logs and "rewards/rejected" in logs:
+            chosen, rejected = logs["rewards/chosen"] / self.beta, logs["rewards/rejected"] / self.beta
+        elif "kl" not in logs:
             return {}
-        chosen, rejected = logs["rewards/chosen"] / self.beta, logs["rewards/rejected"] / self.beta
         kl = logs.get("kl", -(chosen + rejected) / 2)
         if chosen < -MAX_CHOSEN_LOSS:
             return {"kl": kl, "alarm": f"chosen completions lost {-chosen:.0f} nats against the reference"}

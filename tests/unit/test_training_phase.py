@@ -98,8 +98,17 @@ def test_an_objective_trains_and_reports_each_step(model_dir, tmp_path, method):
     result = run(model_dir, tmp_path, method, max_steps=3)
     assert [entry["step"] for entry in result.steps] == [1, 2, 3]
     assert all(entry["unique_tokens"] < entry["raw_tokens"] for entry in result.steps)
+    if method != "sft":
+        assert result.steps[0]["kl"] == pytest.approx(0.0, abs=1e-5) and result.steps[2]["kl"] != 0.0
     assert {"loss", "grad_norm", "entropy", "tok_s", "memory_mb"} <= result.steps[0].keys()
     assert (result.folder / "adapter_model.safetensors").is_file()
+
+
+def test_trackers_log_what_stands_in_the_step_log(model_dir, tmp_path, monkeypatch):
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "events"))
+    run(model_dir, tmp_path, "dpo", max_steps=2, trackers=("tensorboard",))
+    events = b"".join(path.read_bytes() for path in (tmp_path / "events").rglob("events*"))
+    assert all(key in events for key in (b"unique_tokens", b"train/kl", b"tok_s"))
 
 
 def test_grpo_raises_what_was_better_than_its_group_and_starts_from_the_adapter(model_dir, tmp_path):
