@@ -20,7 +20,7 @@ from rayplay.store import RunFolder, Stage, read_lines, round_name, write_file, 
 
 MOST_COLUMNS = 4  # stages side by side in 80 characters
 BFCL = "bfcl_"  # before a category's name among the metrics of a stage
-ENVIRONMENT = ("rayplay", "packages", "python", "machine", "model", "isolation")
+ENVIRONMENT = ("rayplay", "packages", "python", "machine", "model", "isolation", "mcp")
 SHOWN = (
     "success_rate",
     "tool_accuracy",
