@@ -20,7 +20,7 @@ from rayplay.records import Demonstration, Json, Message, Task, ToolCall, seed_o
 SOURCE = "zoo"
 LICENCE = "MIT"
 GROUP = 4  # requests over the same tools
-KINDS = {"call": 0.69, "parallel": 0.07, "irrelevant": 0.18, "missing": 0.06}
+KINDS = {"call": 0.63, "parallel": 0.07, "irrelevant": 0.24, "missing": 0.06}
 SAID_SHARE = 0.45  # of the optional parameters: the rest must be left out
 ASKED_SHARE = 0.5  # of the requests whose blueprint has written questions
 NUM_TOOLS = {1: 0.5, 2: 0.2, 3: 0.18, 4: 0.12}
