@@ -4,7 +4,6 @@ Nothing here confines the program: that is the sandbox's work (a fresh process, 
 scratch, bounded time, memory and output). Each call starts with empty variables.
 """
 
-import ast
 import traceback
 from types import CodeType
 from typing import Any
@@ -21,8 +20,8 @@ def python(code: str) -> str:
     """
     variables = {"__name__": "__main__"}
     try:
-        # Parsed apart, so that a program's own SyntaxError is told from one of the source.
-        program = compile(ast.parse(code, "<code>"), "<code>", "exec")
+        # Compiled apart, so that a program's own SyntaxError is told from one of the source.
+        program = compile(code, "<code>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError) as error:
         raise ToolError(f"{type(error).__name__}: {error}") from None
     try:

@@ -4,12 +4,12 @@ Result frame: kind (1 byte), length of the state (4), length of the text (4), st
 tool's own ToolError, A arguments that its types refuse, M out of memory, X any other exception.
 """
 
+import _signal
 import builtins
 import importlib
 import inspect
 import json
 import os
-import signal
 import sys
 import types
 from dataclasses import dataclass, field
@@ -20,6 +20,8 @@ from rayplay.sandbox.loading import Found, home_of, load_tools
 
 RESULT_FD = 3
 MAX_FD = 1 << 20
+# signal.signal looks its numbers up in enums, which touches, and so copies, 75 more pages of a freshly forked child
+set_handler, SIG_DFL, SIGPIPE = _signal.signal, _signal.SIG_DFL, _signal.SIGPIPE
 PLAIN = (str, int, float, bool, list, dict, Any, None, type(None))
 PLAIN_OF = (list, dict, Union, types.UnionType)
 
@@ -102,10 +104,7 @@ def run_child(
         if ruleset >= 0:
             os.closerange(RESULT_FD + 1, ruleset)
         os.closerange(max(RESULT_FD, ruleset) + 1, MAX_FD)
-        for number in (signal.SIGINT, signal.SIGPIPE):
-            signal.signal(number, signal.SIG_DFL)
-        os.chdir(zygote.scratch)
-        os.umask(0o077)
+        set_handler(SIGPIPE, SIG_DFL)
         zygote.confinement.enter(request["memory_mb"], request["cpu_s"], zygote_pid)
         if ruleset >= 0:
             os.close(ruleset)

@@ -1,7 +1,7 @@
 """A fresh child -> a confined one: limits, uid, no_new_privs, Landlock, seccomp, in the order that the kernel needs.
 
-Everything expensive is built once, in the zygote; the child only makes system calls. Runs inside the zygote: standard
-library and the `landlock` package only.
+Everything expensive is built or put on once, in the zygote; the child only makes a few system calls. Runs inside the
+zygote: standard library and the `landlock` package only.
 """
 
 import ctypes
@@ -103,58 +103,80 @@ class Confinement:
     """Built once in the zygote; `enter` is what each child calls.
 
     Attributes:
-        seccomp: The filter, as bytes of `struct sock_filter`; empty at L0.
+        inherited: The seccomp filter of zygote and children, as bytes of `struct sock_filter`; empty at L0.
+        added: The filter that each child adds, as the kernel takes it.
         ruleset: Descriptor of the Landlock ruleset; -1 below L2.
         uid: User and group to become, or -1 to stay.
         base_bytes: Address space that the zygote maps already.
-        rlimits: (resource, (soft, hard)), soft = hard; without RLIMIT_AS and RLIMIT_CPU, which depend on the call.
-            Threads are counted by user, so only where the user is this call's own.
-        program: The filter as the kernel takes it.
+        threads: How many the user may have; 0 where the kernel counts them by a user who is not this call's own.
+        rlimits: (resource, (soft, hard)), soft = hard, that zygote and children share.
     """
 
-    seccomp: bytes
+    inherited: bytes
+    added: SockFprog
     ruleset: int
     uid: int
     base_bytes: int
+    threads: int
     rlimits: tuple[tuple[int, tuple[int, int]], ...]
-    program: SockFprog
 
-    def enter(self, memory_mb: int, cpu_s: int, zygote_pid: int) -> None:
-        """Confine the calling process for good.
+    def prepare(self) -> None:
+        """Put on the calling zygote, for good, what its children are to inherit: each would pay for it anew.
 
         Raises:
             OSError: A step was refused; the caller must not go on.
         """
-        if not self.seccomp:
-            prctl(PR_SET_PDEATHSIG, SIGKILL)
+        if not self.inherited:
             return
         for what, values in self.rlimits:
             resource.setrlimit(what, values)
+        if self.uid >= 0:
+            os.setgroups([])
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
+        add_filter(program_of(self.inherited))
+
+    def enter(self, memory_mb: int, cpu_s: int, zygote_pid: int) -> None:
+        """Confine the calling process, a child of a prepared zygote, for good.
+
+        Raises:
+            OSError: A step was refused; the caller must not go on.
+        """
+        if not self.inherited:
+            prctl(PR_SET_PDEATHSIG, SIGKILL)
+            return
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
         memory = self.base_bytes + memory_mb * 1024 * 1024
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        if self.threads:
+            resource.setrlimit(resource.RLIMIT_NPROC, (self.threads, self.threads))
         if self.uid >= 0:
-            os.setgroups([])
             os.setresgid(self.uid, self.uid, self.uid)
             os.setresuid(self.uid, self.uid, self.uid)  # leaving uid 0 empties the capability sets
         prctl(PR_SET_DUMPABLE, 0)
         prctl(PR_SET_PDEATHSIG, SIGKILL)  # after the change of uid, which clears it
         if os.getppid() != zygote_pid:
             os._exit(1)  # the zygote ended before the line above
-        prctl(PR_SET_NO_NEW_PRIVS, 1)
         if self.ruleset >= 0 and _syscall(SYSCALL_RESTRICT_SELF, self.ruleset, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "landlock")
-        if _syscall(_SECCOMP, SECCOMP_SET_MODE_FILTER, 0, ctypes.addressof(self.program)) != 0:
-            raise OSError(ctypes.get_errno(), "seccomp")
+        add_filter(self.added)
 
 
-def rlimits(file_bytes: int, open_files: int, threads: int, all_kinds: bool) -> tuple[tuple[int, tuple[int, int]], ...]:
-    """The limits that are the same for every call.
+def add_filter(program: SockFprog) -> None:
+    """seccomp(2), on the calling thread.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    if _syscall(_SECCOMP, SECCOMP_SET_MODE_FILTER, 0, ctypes.addressof(program)) != 0:
+        raise OSError(ctypes.get_errno(), "seccomp")
+
+
+def rlimits(file_bytes: int, open_files: int, all_kinds: bool) -> tuple[tuple[int, tuple[int, int]], ...]:
+    """The limits that are the same for every call, and that its zygote can live with.
 
     Args:
         file_bytes: Of one file.
         open_files: At a time.
-        threads: At a time; 0 = as many as the caller may have, where the kernel counts them together with others'.
         all_kinds: False: leave out what this kernel does not let anyone set (gVisor has its own bounds there).
     """
     stack = 8 * 1024 * 1024
@@ -166,7 +188,6 @@ def rlimits(file_bytes: int, open_files: int, threads: int, all_kinds: bool) -> 
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
         (resource.RLIMIT_SIGPENDING, 64),
-        *([(resource.RLIMIT_NPROC, threads)] if threads else []),
     ]
     return tuple((what, (value, value)) for what, value in limits if all_kinds or can_set(what))
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import rayplay
 from rayplay.errors import SandboxError
+from rayplay.sandbox.folders import make_folder
 from rayplay.sandbox.gvisor import gvisor_command, runsc_path, write_bundle
 from rayplay.sandbox.levels import Level, Limits
-from rayplay.sandbox.scratch import make_folder
 
 SCRATCH_INSIDE = "/scratch"  # at L3: a tmpfs of its own
 UID_FIRST, UID_COUNT = 61184, 4000  # the range that systemd sets aside for users that live only as long as a service
@@ -56,9 +56,9 @@ class Setup:
     search_paths: tuple[str, ...] = ()
     grants: frozenset[str] = frozenset()
 
-    def granting(self, grants: frozenset[str]) -> "Setup":
-        """The same with other grants."""
-        return replace(self, grants=grants)
+    def for_tools(self, module: str, grants: frozenset[str]) -> "Setup":
+        """The same for the tools of one module, with these grants."""
+        return replace(self, modules=(module,), grants=grants)
 
 
 @dataclass(frozen=True)

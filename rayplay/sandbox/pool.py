@@ -1,4 +1,8 @@
-"""Calls -> results: argument checks, pools of zygotes, one re-issue where a zygote is lost."""
+"""Calls -> results: argument checks, pools of zygotes, one re-issue where a zygote is lost.
+
+Each module of tools has zygotes of its own, started at its first call: a fork costs what its process has loaded, so
+that one heavy module would slow the calls of all others down.
+"""
 
 import itertools
 import math
@@ -21,6 +25,8 @@ RECYCLE_AFTER = 1000
 RENEW_AT = 0.9  # of RECYCLE_AFTER: when a successor is started, so that nobody waits for it
 BATCH_MAX = 32  # pure calls that share one child
 DEFAULT_LIMITS = Limits()
+
+Kind = tuple[str, frozenset[str]]  # of zygotes: the module whose tools they run, and the needs that these may have
 
 _slot_numbers = itertools.count(os.getpid())  # concurrent zygotes get different uids, also across processes
 
@@ -61,20 +67,20 @@ class Sandbox:
         paths = tuple(str(Path(p).resolve()) for p in search_paths or default_search_paths())
         self._setup = Setup(tuple(modules), self.level, limits, paths)
         self._recycle_after = recycle_after
-        self._free: dict[frozenset[str], list[Zygote]] = {}
+        self._free: dict[Kind, list[Zygote]] = {}
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(size)
         self._size = size
         self._threads = ThreadPoolExecutor(max_workers=size + 1, thread_name_prefix="sandbox")
         self._closed = False
-        self._free[frozenset()] = []
-        warming = self._threads.submit(self._take, frozenset())
+        first: Kind = (next(iter(modules), ""), frozenset())
+        warming = self._threads.submit(self._take, first)
         try:
             self._specs = {spec.name: spec for spec in describe(self._setup)}
         finally:
             wait([warming])
             if warming.exception() is None:
-                self._give_back(warming.result(), frozenset())
+                self._give_back(warming.result(), first)
         warming.result()
 
     def describe(self) -> tuple[ToolSpec, ...]:
@@ -101,9 +107,12 @@ class Sandbox:
         verdict: whatever ends or taints the child, the calls after it get a fresh one. All others have their own child.
         """
         results: list[ToolResult | None] = [None] * len(calls)
-        pure = [i for i, (_, call) in enumerate(calls) if self._is_pure(call.name)]
-        share = max(1, min(BATCH_MAX, math.ceil(len(pure) / self._size)))
-        groups = [pure[n : n + share] for n in range(0, len(pure), share)]
+        pure: dict[str, list[int]] = {}
+        for i, (_, call) in enumerate(calls):
+            if self._is_pure(call.name):
+                pure.setdefault(self._specs[call.name].module, []).append(i)
+        share = max(1, min(BATCH_MAX, math.ceil(sum(map(len, pure.values())) / self._size)))
+        groups = [kin[n : n + share] for kin in pure.values() for n in range(0, len(kin), share)]
         groups += [[i] for i, (_, call) in enumerate(calls) if not self._is_pure(call.name)]
         jobs: list[tuple[list[int], Future]] = [
             (group, self._threads.submit(self._run_group, [calls[i] for i in group])) for group in groups
@@ -206,42 +215,42 @@ class Sandbox:
         }
 
     def _exchange(self, request: dict, spec: ToolSpec, *blobs: bytes) -> Reply:
-        grants = self.allow & set(spec.needs)
-        zygote = self._take(grants)
+        kind = (spec.module, self.allow & set(spec.needs))
+        zygote = self._take(kind)
         reply = zygote.exchange(request, *blobs)
         abnormal = reply.tainted or reply.ended_by or reply.exit != 0 or not reply.result
-        self._give_back(zygote, grants, worn=bool(abnormal))
+        self._give_back(zygote, kind, worn=bool(abnormal))
         return reply
 
-    def _take(self, grants: frozenset[str]) -> Zygote:
+    def _take(self, kind: Kind) -> Zygote:
         with self._lock:
             if self._closed:
                 raise ZygoteGoneError("the sandbox is closed")
-            pool = self._free.setdefault(grants, [])
+            pool = self._free.setdefault(kind, [])
             if pool:
                 return pool.pop()
-        return Zygote(self._setup.granting(grants), next(_slot_numbers))
+        return Zygote(self._setup.for_tools(*kind), next(_slot_numbers))
 
-    def _give_back(self, zygote: Zygote, grants: frozenset[str], worn: bool = False) -> None:
+    def _give_back(self, zygote: Zygote, kind: Kind, worn: bool = False) -> None:
         """Keep a zygote for the next call, or replace it: after an abnormal end, and every so many calls."""
         worn = worn or zygote.calls >= self._recycle_after
         renew = worn or (zygote.calls >= RENEW_AT * self._recycle_after and not zygote.renewed)
         with self._lock:
             keep = not worn and not self._closed
             if keep:
-                self._free[grants].append(zygote)
+                self._free[kind].append(zygote)
             if renew and not self._closed and not zygote.renewed:
                 zygote.renewed = True
-                self._threads.submit(self._renew, grants)
+                self._threads.submit(self._renew, kind)
         if not keep:
             zygote.close()
 
-    def _renew(self, grants: frozenset[str]) -> None:
+    def _renew(self, kind: Kind) -> None:
         """Start a successor and put it where it is used last."""
-        zygote = Zygote(self._setup.granting(grants), next(_slot_numbers))
+        zygote = Zygote(self._setup.for_tools(*kind), next(_slot_numbers))
         with self._lock:
-            if not self._closed and len(self._free[grants]) < self._size:
-                self._free[grants].insert(0, zygote)
+            if not self._closed and len(self._free[kind]) < self._size:
+                self._free[kind].insert(0, zygote)
                 return
         zygote.close()
 

@@ -4,54 +4,13 @@ Everything in it was made by a hostile program: symbolic links are never followe
 apart without recursion, without long paths and with one open folder at a time.
 """
 
-import fcntl
 import os
 import stat
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 MODE = 0o700
 WEIGHINGS = 20  # of a tree whose folders and files do not stay where they are
-
-
-def make_folder(prefix: str) -> tuple[Path, int]:
-    """A new temporary folder, and a descriptor whose lock says that it is in use; abandoned ones are removed first.
-
-    Ray ends a worker together with its children, so neither the owner nor the zygote may get to remove theirs.
-    """
-    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        with suppress(OSError):  # in use, somebody else's, or removed meanwhile
-            _remove_abandoned(left)
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=prefix))
-        with suppress(OSError):  # taken for abandoned by another process before this line
-            return folder, _hold(folder)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    held = _hold(folder)
-    try:
-        if os.fstat(held).st_uid == os.geteuid() and sweep(folder, identity(folder)):
-            folder.rmdir()
-    finally:
-        os.close(held)
-
-
-def _hold(folder: Path) -> int:
-    """Lock the folder until the descriptor is closed.
-
-    Raises:
-        OSError: Another process holds it, or it is no folder, or not there any more.
-    """
-    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.stat(folder)  # not removed while this process waited for its turn
-    except OSError:
-        os.close(held)
-        raise
-    return held
 
 
 def give(path: str | Path, uid: int) -> None:
@@ -108,6 +67,16 @@ def _weigh(path: str | Path, most_files: int) -> tuple[int, int]:
         except OSError:
             return most_files + 1, size
     return files, size
+
+
+def is_empty(path: str | Path, expected: tuple[int, int]) -> bool:
+    """Whether the folder is the same one, as it was handed over, and nothing is in it."""
+    try:
+        info = os.lstat(path)
+        as_given = (info.st_dev, info.st_ino) == expected and stat.S_IMODE(info.st_mode) == MODE
+        return as_given and not os.listdir(path)
+    except OSError:
+        return False
 
 
 def sweep(path: str | Path, expected: tuple[int, int]) -> bool:

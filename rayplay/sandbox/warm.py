@@ -16,7 +16,7 @@ from rayplay.records import ToolSpec
 from rayplay.sandbox import scratch
 from rayplay.sandbox.launch import Launch, Setup, prepare, readable_paths
 from rayplay.sandbox.levels import Level
-from rayplay.sandbox.seccomp import build_filter
+from rayplay.sandbox.seccomp import build_filters
 from rayplay.sandbox.wire import receive_frame, send_frame
 
 START_S = 60.0  # importing a user's modules may be slow
@@ -92,7 +92,7 @@ class Zygote:
             "modules": setup.modules,
             "search_paths": setup.search_paths,
             "level": setup.level.value,
-            "seccomp": b64encode(filter_bytes(networked, owner)).decode() if setup.level is not Level.L0 else "",
+            "seccomp": encoded_filters(networked, owner) if setup.level is not Level.L0 else ("", ""),
             "limits": limits.model_dump(),
             "result_bytes": limits.output_bytes + limits.state_bytes + FRAME_BYTES,
             "scratch": self.launch.scratch,
@@ -168,6 +168,6 @@ def start(launch: Launch, complaints: IO[bytes]) -> tuple[socket.socket, subproc
 
 
 @cache
-def filter_bytes(networked: bool, owner: bool) -> bytes:
-    """The seccomp filter, built once for all zygotes of a kind."""
-    return build_filter(networked, owner)
+def encoded_filters(networked: bool, owner: bool) -> tuple[str, ...]:
+    """The seccomp filters of zygote and child in base64, built once for all zygotes of a kind."""
+    return tuple(b64encode(part).decode() for part in build_filters(networked, owner))

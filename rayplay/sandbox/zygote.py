@@ -27,6 +27,7 @@ from rayplay.sandbox.wire import receive_frame, send_frame
 
 SWEEP_FILES_MAX = 300  # more are left to the parent, which has no deadline to keep
 TICK_S = 0.02  # how often a running call's threads are counted and its scratch weighed
+FIRST_TICK_S = 0.01  # how long a call may write into its pipes before anyone reads them
 WEIGHING_SHARE = 10  # a weighing that takes long is not repeated before this many times as long
 
 
@@ -54,21 +55,17 @@ class Zygote:
         ruleset = confine.build_ruleset(reads, self.scratch, networked) if level in ("L2", "L3") else -1
         if os.geteuid() == 0:
             confine.drop_bounding_set()
-        seccomp = b64decode(self.config["seccomp"])
+        inherited, added = map(b64decode, self.config["seccomp"])
         uid = self.config["uid"] if os.geteuid() == 0 and level != "L0" else -1
         self.kernel_counts_threads = uid >= 0 or level == "L3"  # of this user or user namespace alone
         return confine.Confinement(
-            seccomp=seccomp,
-            program=confine.program_of(seccomp),
+            inherited=inherited,
+            added=confine.program_of(added),
             ruleset=ruleset,
             uid=uid,
             base_bytes=confine.own_address_space(),
-            rlimits=confine.rlimits(
-                self.limits["file_bytes"],
-                self.limits["open_files"],
-                self.limits["threads"] if self.kernel_counts_threads else 0,
-                level != "L4",
-            ),
+            threads=self.limits["threads"] if self.kernel_counts_threads else 0,
+            rlimits=confine.rlimits(self.limits["file_bytes"], self.limits["open_files"], level != "L4"),
         )
 
     def introduction(self) -> dict[str, Any]:
@@ -83,6 +80,13 @@ class Zygote:
             "kernel": Path("/proc/version").read_text(),
             "root": scratch.identity("/"),
         }
+
+    def prepare(self) -> None:
+        """Become, for good, what every child would else have to become by itself."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.chdir(self.scratch)
+        os.umask(0o077)
+        self.confinement.prepare()
 
     def serve(self) -> None:
         """Answer frames until the socket closes."""
@@ -117,7 +121,8 @@ class Zygote:
         _, code, usage = os.wait4(pid, 0)
         for fd in (printed_r, result_r, *([pidfd] if pidfd >= 0 else [])):
             os.close(fd)
-        reap_strays()
+        if not self.confinement.inherited:
+            reap_strays()
         header = {
             "ended_by": ended_by,
             "exit": os.waitstatus_to_exitcode(code),
@@ -129,9 +134,10 @@ class Zygote:
 
     def _tidy(self) -> bool:
         """Empty the scratch; False where it takes too long or cannot be done, and the parent had better replace us."""
-        files, _ = scratch.weigh(self.scratch, SWEEP_FILES_MAX)
-        if files > SWEEP_FILES_MAX or not scratch.sweep(self.scratch, self.scratch_id):
-            return False
+        if not scratch.is_empty(self.scratch, self.scratch_id):
+            files, _ = scratch.weigh(self.scratch, SWEEP_FILES_MAX)
+            if files > SWEEP_FILES_MAX or not scratch.sweep(self.scratch, self.scratch_id):
+                return False
         os.utime(self.scratch)  # the next call must not even read what the last one set it to
         return os.stat(self.scratch).st_size == self.scratch_size  # folders of some file systems never shrink
 
@@ -173,9 +179,10 @@ class Watch:
         That is "deadline", "output", "threads", "disk" or "parent" (who has gone).
         """
         poll = select.poll()
+        poll.register(self.control, select.POLLRDHUP)
         if self.pidfd >= 0:
             poll.register(self.pidfd, select.POLLIN)
-        poll.register(self.control, select.POLLRDHUP)
+            poll.poll(FIRST_TICK_S * 1000)  # most calls end within it: one waking instead of one for each write
         for fd in self.bounds:
             poll.register(fd, select.POLLIN)
         look_at = time.monotonic() + TICK_S
@@ -252,7 +259,7 @@ def choose_fork() -> Callable[[], int]:
 
 
 def reap_strays() -> None:
-    """Kill and collect whatever a call left behind; only without seccomp (L0) can there be any."""
+    """Kill and collect what a call left behind; with seccomp there cannot be any."""
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -303,6 +310,7 @@ def main() -> None:
     if config["level"] == "L4":
         confine.take_away("/proc")  # gVisor shows every process to every user there
         confine.close_devices()
+    zygote.prepare()
     send_frame(sock, introduction)
     zygote.serve()
     os.close(read_end)

@@ -32,6 +32,8 @@ def cluster(tmp_path_factory):
     env = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     command = [RAY, "start", "--head", "--block", "--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard)]
     command += ["--port", str(free_port()), "--ray-client-server-port", str(free_port()), "--temp-dir", str(short)]
+    # by default one port for all clusters of a machine: the agent of the second one never answers
+    command += ["--dashboard-agent-listen-port", str(free_port())]
     with (temp / "ray.log").open("w") as log:
         head = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
     address = f"http://127.0.0.1:{dashboard}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rayplay.sandbox.scratch import make_folder
+from rayplay.sandbox.folders import make_folder
 
 
 def test_abandoned_folders_are_removed_and_used_ones_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
