@@ -8,12 +8,14 @@ Not covered: prompts, resources, sampling and elicitation, which servers may off
 """
 
 import asyncio
+import os
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -30,6 +32,7 @@ from rayplay.toolbox import check_arguments
 CHECK_S = 5.0  # a server that was late with a call must list its tools within this, or is started again
 PAUSE_S = 2.0  # after a failed start, calls are refused for so long instead of starting it for each of them
 GRACE_S = 5.0
+ERRORS_MAX, ERRORS_LOOKED_AT_S = 1 << 20, 1.0  # bytes of a server's standard error that are kept, and how often
 MAX_PAGES = 100  # of the list of tools
 LEVEL = "L0"  # nothing of the sandbox holds a server
 
@@ -84,7 +87,7 @@ class McpToolbox:
         self._deadline_s, self._start_deadline_s = deadline_s, start_deadline_s
         self.longest_s = 2 * (deadline_s + start_deadline_s) + GRACE_S  # with a new start and a repetition
         self._memory_mb, self._output_bytes = memory_mb, output_bytes
-        self._errors: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._errors: IO[str] = tempfile.TemporaryFile("a+", errors="replace")  # noqa: SIM115
         self._connection: _Connection | None = None
         self._refuse_until, self._problem = 0.0, ""
         self.starts = 0
@@ -232,7 +235,11 @@ class McpToolbox:
         try:
             async with Client(self._transport()) as client:
                 ready.set_result(client)
-                await stop.wait()
+                while not stop.is_set():
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(stop.wait(), ERRORS_LOOKED_AT_S)
+                    if os.fstat(self._errors.fileno()).st_size > ERRORS_MAX:
+                        self._errors.truncate(0)  # the server appends: it goes on at the start
         except _FAILURES as error:
             if not ready.done():
                 ready.set_exception(RuntimeError(reason(error)))

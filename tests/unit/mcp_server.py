@@ -54,6 +54,20 @@ def hang() -> str:
     return "never"
 
 
+def complain(count: int) -> str:
+    """Write so many lines of 1 KiB to standard error, and one last word."""
+    for _ in range(count):
+        print("e" * 1023, file=sys.stderr)
+    print("the end", file=sys.stderr, flush=True)
+    return "done"
+
+
+def chatter() -> str:
+    """Print what is no message to where messages go."""
+    os.write(1, b"Loading model...\n{not json\n\xff\xfe\n")
+    return "done"
+
+
 def die() -> str:
     """End the whole server."""
     os._exit(3)
@@ -82,7 +96,7 @@ if mode == "many":
     one = Tool.from_function(add)
     server = MCPServer("test", tools=[one.model_copy(update={"name": f"add/{number}"}) for number in range(200)])
 else:
-    for function in (add, fail, draw, shout, stall, hang, die, environment):
+    for function in (add, fail, draw, shout, stall, hang, complain, chatter, die, environment):
         server.add_tool(function)
     server.add_tool(die_once, annotations=ToolAnnotations(idempotent_hint=True))
 if mode.startswith("http:"):

@@ -14,7 +14,7 @@ import pytest
 
 from rayplay.errors import ToolboxError
 from rayplay.mcp_descriptions import free_name
-from rayplay.mcp_tools import McpToolbox
+from rayplay.mcp_tools import ERRORS_MAX, McpToolbox
 from rayplay.records import Status, ToolCall, ToolResult, ToolSpec
 from rayplay.toolbox import find_tool
 
@@ -77,6 +77,25 @@ def test_pictures_become_a_note(toolbox: McpToolbox) -> None:
 def test_long_output_is_cut_and_control_sequences_are_shown(toolbox: McpToolbox) -> None:
     text = use(toolbox, "shout", count=200_000).text
     assert text.startswith("\\x1b[31mx") and len(text) < 70_000 and "[cut:" in text
+
+
+def test_thirty_megabytes_of_result_are_cut_like_any_other(toolbox: McpToolbox) -> None:
+    assert len(use(toolbox, "shout", count=30_000_000).text) < 70_000
+
+
+def test_what_a_server_prints_among_its_messages_is_passed_over(toolbox: McpToolbox) -> None:
+    assert use(toolbox, "chatter").text == "done"
+    assert use(toolbox, "add", a=2, b=40).text == "42"
+
+
+def test_what_a_server_writes_to_its_standard_error_is_bounded(toolbox: McpToolbox) -> None:
+    assert use(toolbox, "complain", count=3 * ERRORS_MAX // 1024).text == "done"
+    deadline = time.monotonic() + 20
+    while os.fstat(toolbox._errors.fileno()).st_size > ERRORS_MAX and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert os.fstat(toolbox._errors.fileno()).st_size <= ERRORS_MAX
+    use(toolbox, "complain", count=1)
+    assert "the end" in toolbox._complaint()
 
 
 def test_a_slow_call_times_out_and_others_go_on_in_the_same_server(toolbox: McpToolbox) -> None:
