@@ -244,14 +244,14 @@ def kto_rows(group: Sequence[Trajectory], threshold: float = FULL_REWARD) -> lis
 def grpo_rows(group: Sequence[Trajectory]) -> list[Row]:
     """Every usable episode with its advantage (reward - mean) / (standard deviation + 1e-4) within the group.
 
-    A group whose rewards are all alike teaches nothing and gives no rows.
-    GRPO: Shao et al. 2024, https://arxiv.org/abs/2402.03300, section 4.1.2.
+    The standard deviation is the sample's (n - 1), as in TRL. A group whose rewards are all alike teaches nothing and
+    gives no rows. GRPO: Shao et al. 2024, https://arxiv.org/abs/2402.03300, section 4.1.2.
     """
     samples = _ranked(usable(group))
     rewards = [t.reward for t in samples]
     if len(set(rewards)) < 2:
         return []
-    mean, spread = statistics.fmean(rewards), statistics.pstdev(rewards) + 1e-4
+    mean, spread = statistics.fmean(rewards), statistics.stdev(rewards) + 1e-4
     return [
         Row(row_id=t.sample_id, token_ids=t.token_ids, mask=t.sampled_mask, advantage=(t.reward - mean) / spread)
         for t in samples

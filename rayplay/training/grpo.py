@@ -1,7 +1,9 @@
 """GRPO on trajectories that our rollout workers have sampled already, with TRL's own loss.
 
-TRL's GRPOTrainer samples by itself; here sampling, tools and rewards belong to the rollout workers, so its batches are
-made from rows with advantages, and only its loss is used (clipped importance ratio, token mean over the step).
+TRL's GRPOTrainer samples by itself, or asks a `rollout_func` in mid-step and forgets what it gave; here sampling, tools
+and rewards belong to the rollout workers and their sealed shards, so batches are made from rows with advantages, and
+its loss is used (clipped importance ratio, token mean over the step). A stock trainer whose `rollout_func` hands out the
+same trajectories has the same loss and gradients (tests/unit/test_training_grpo.py).
 """
 
 from typing import Any

@@ -230,7 +230,7 @@ def test_what_a_conversation_held_before_the_request_is_prompt_and_no_part_of_th
 
 def test_advantages_are_relative_to_the_group_and_alike_rewards_give_none():
     rows = grpo_rows([sample(0, 1.0, ((10,), {})), sample(1, 0.0, ((11,), {}))])
-    assert [(row.row_id, round(row.advantage, 3)) for row in rows] == [("r001/t/0", 1.0), ("r001/t/1", -1.0)]
+    assert [(row.row_id, round(row.advantage, 3)) for row in rows] == [("r001/t/0", 0.707), ("r001/t/1", -0.707)]
     assert grpo_rows([sample(0, 1.0, ((10,), {})), sample(1, 1.0, ((11,), {}))]) == []
 
 
