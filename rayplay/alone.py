@@ -22,7 +22,17 @@ from rayplay.recipe import JudgeSettings, Pairs, Recipe
 from rayplay.records import Json, Pair, Record, Trajectory
 from rayplay.rewards import find_rewards, score
 from rayplay.run import demonstrated, pairs_in
-from rayplay.store import RESCORED, RunFolder, Stage, read_marked, round_name, stage_order, write_lines
+from rayplay.store import (
+    PAIRED_AGAIN,
+    RESCORED,
+    RunFolder,
+    Stage,
+    read_lines,
+    read_marked,
+    round_name,
+    stage_order,
+    write_lines,
+)
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -93,25 +103,39 @@ def _score_shard(
     return [score(t, weights, rewards) for t in samples]
 
 
-def pair_again(folder: RunFolder, wanted: Pairs, *, write: bool = True, each: OverShards = one_by_one) -> Json:
-    """Pairs of every round's sealed trajectories, and what they are made of.
+def pair_again(
+    folder: RunFolder, wanted: Pairs, *, rescored: bool = False, write: bool = True, each: OverShards = one_by_one
+) -> Json:
+    """Pairs of every round's sealed trajectories, and what they are made of: STAGE/paired_again.jsonl.
 
-    A committed round keeps the pairs that it was trained on; other rounds get pairs.jsonl.
+    The pairs that a round was, or will be, trained on stay as they are.
+
+    Args:
+        folder: A run.
+        wanted: How to pair.
+        rescored: By the rewards that `score_again` gave, not those of the run; demonstrations, which it does not
+            score, are left out.
+        write: Whether to write the pairs.
+        each: Goes over the shards: here, or spread over a cluster.
 
     Returns:
         {"groups", "dead_groups", "pairs", "by_reason", "margins": {"min", "median", "max"}, "rounds": {name: pairs}}
+
+    Raises:
+        RunFolderError: Nothing has been sampled, or a round has not been scored again.
     """
     groups = dead = 0
     reasons: Counter[str] = Counter()
     margins: list[float] = []
     rounds = {}
     for stage in rounds_with_trajectories(folder):
-        found = list(each(functools.partial(_pair_shard, wanted=wanted), stage.shards(), GroupPairs))
+        shards = [scored_again(stage)] if rescored else stage.shards()
+        found = list(each(functools.partial(_pair_shard, wanted=wanted), shards, GroupPairs))
         pairs = [pair for group in found for pair in group.pairs]
         if wanted.balance_reasons:
             pairs = balance_reasons(pairs)
-        if write and not stage.committed:
-            write_lines(stage.path / "pairs.jsonl", pairs)
+        if write:
+            write_lines(stage.path / PAIRED_AGAIN, pairs)
         groups += len(found)
         dead += sum(group.dead for group in found)
         reasons.update(pair.reason.value for pair in pairs)
@@ -129,14 +153,27 @@ def pair_again(folder: RunFolder, wanted: Pairs, *, write: bool = True, each: Ov
 
 
 def _pair_shard(shard: Path, *, wanted: Pairs) -> list[GroupPairs]:
-    stage = Stage(shard.parents[1])
-    shown = demonstrated(stage)
+    again = shard.name == RESCORED
+    shown = {} if again else demonstrated(Stage(shard.parents[1]))
+    samples = read_lines(shard, Trajectory) if again else read_marked(shard, Trajectory) or ()
     alone = wanted.model_copy(update={"balance_reasons": False})  # balanced over all shards, not within one
     found = []
-    for name, group in grouped(read_marked(shard, Trajectory) or (), lambda t: t.group).items():
+    for name, group in grouped(samples, lambda t: t.group).items():
         dead = max(t.reward for t in group) == min(t.reward for t in group)
         found.append(GroupPairs(dead=dead, pairs=tuple(pairs_in(shown, {name: group}, alone))))
     return found
+
+
+def scored_again(stage: Stage) -> Path:
+    """The trajectories of a round under other rewards.
+
+    Raises:
+        RunFolderError: There are none.
+    """
+    path = stage.path / RESCORED
+    if not path.is_file():
+        raise RunFolderError(f"{path} is not there; `rayplay score RUN --reward NAME=WEIGHT` writes it")
+    return path
 
 
 def rounds_with_trajectories(folder: RunFolder) -> list[Stage]:

@@ -32,7 +32,8 @@ R = TypeVar("R", bound=BaseModel)
 
 COMMIT = "COMMIT.json"
 WORKERS = "workers"  # how many rollout workers a running run is asked for, by another process
-RESCORED = "rescored.jsonl"  # of a stage: its trajectories under other rewards; written after the fact, never committed
+# Of a stage, written after the fact and never committed: its trajectories under other rewards, and other pairs of them
+RESCORED, PAIRED_AGAIN = "rescored.jsonl", "paired_again.jsonl"
 MEASURED = ("evaluation", "metrics.json")  # of a stage: what depends on its weights and nothing depends on
 FAULT = "RAYPLAY_FAULT"  # name of a crash point; the process kills itself there (tests of resumption)
 
@@ -219,7 +220,7 @@ class Stage:
 
     def _files(self) -> list[Path]:
         found = sorted(p for p in self.path.rglob("*") if p.is_file())
-        own = [p for p in found if p.name not in (COMMIT, RESCORED)]
+        own = [p for p in found if p.name not in (COMMIT, RESCORED, PAIRED_AGAIN)]
         return [p for p in own if not any(part.endswith(".tmp") for part in p.parts)]
 
     def _renumber(self, folder: str) -> None:

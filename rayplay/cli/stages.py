@@ -79,10 +79,16 @@ def pairs(
     strategy: Annotated[str | None, typer.Option(help=f"One of {', '.join(STRATEGIES)}.")] = None,
     min_margin: Annotated[float | None, typer.Option(min=0.0, help="Least difference of reward.")] = None,
     max_per_task: Annotated[int | None, typer.Option(min=1, help="At most this many pairs of one task.")] = None,
+    rescored: Annotated[
+        bool, typer.Option(help="By the rewards that `rayplay score` gave, not the run's own.")
+    ] = False,
     on_ray: OnRay = False,
     as_json: AsJson = False,
 ) -> None:
-    """Pair the sealed trajectories of a run and explain the pairs: groups, dead groups, reasons, margins."""
+    """Pair the sealed trajectories of a run and explain the pairs: groups, dead groups, reasons, margins.
+
+    The pairs go to STAGE/paired_again.jsonl; those that a round was trained on stay as they are.
+    """
     folder = RunFolder(run)
     own = _recipe_of(folder).pairs
     given = {"strategy": strategy, "min_margin": min_margin, "max_per_task": max_per_task}
@@ -90,7 +96,7 @@ def pairs(
         raise RecipeError(f"--strategy {strategy!r}: known: {', '.join(STRATEGIES)}")
     wanted = own.model_copy(update={key: value for key, value in given.items() if value is not None})
     with _over_shards(on_ray) as each:
-        found = pair_again(folder, Pairs.model_validate(wanted.model_dump()), each=each)
+        found = pair_again(folder, Pairs.model_validate(wanted.model_dump()), rescored=rescored, each=each)
     if as_json:
         print(json.dumps(found))
         return

@@ -2,8 +2,8 @@
 
 TRL's GRPOTrainer samples by itself, or asks a `rollout_func` in mid-step and forgets what it gave; here sampling, tools
 and rewards belong to the rollout workers and their sealed shards, so batches are made from rows with advantages, and
-its loss is used (clipped importance ratio, token mean over the step). A stock trainer whose `rollout_func` hands out the
-same trajectories has the same loss and gradients (tests/unit/test_training_grpo.py).
+its loss is used (clipped importance ratio, token mean over the step). A stock trainer whose `rollout_func` hands out
+the same trajectories has the same loss and gradients (tests/unit/test_training_grpo.py).
 """
 
 from typing import Any

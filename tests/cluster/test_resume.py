@@ -24,7 +24,7 @@ from rayplay.actors.shards import over_shards
 from rayplay.alone import pair_again, score_again
 from rayplay.errors import RunFolderError
 from rayplay.recipe import Pairs, Recipe
-from rayplay.records import Trajectory
+from rayplay.records import Pair, Trajectory
 from rayplay.store import RunFolder, Stage, read_lines, stage_order
 from tests import inprocess
 from tests.chatml import save_chat_model
@@ -266,5 +266,12 @@ def test_old_trajectories_are_scored_and_paired_anew_here_or_by_ray(workspace, u
     assert here[0]["round-001"]["n"] == 40 and here[1]["groups"] == 20 and here[1]["pairs"] > 20
     with open_cluster(num_cpus=2):
         assert (score_again(folder, weights, each=over_shards), pair_again(folder, wanted, each=over_shards)) == here
-    (unbroken / "round-001/rescored.jsonl").unlink()
-    (unbroken / "round-002/rescored.jsonl").unlink()
+    stages = [unbroken / "round-001", unbroken / "round-002"]
+    assert sum(len(read_lines(stage / "paired_again.jsonl", Pair)) for stage in stages) == here[1]["pairs"]
+    by_brevity = score_again(folder, {"brevity": 1.0}), pair_again(folder, wanted, rescored=True)
+    assert by_brevity[1]["groups"] == 20 and by_brevity[1]["margins"] != here[1]["margins"]
+    for stage in stages:
+        (stage / "rescored.jsonl").unlink()
+        (stage / "paired_again.jsonl").unlink()
+    with pytest.raises(RunFolderError, match="rayplay score RUN"):
+        pair_again(folder, wanted, rescored=True)
