@@ -56,7 +56,7 @@ def open_cluster(
     """A running Ray. Inside a submitted job, or with an address, it joins; otherwise it starts one and ends it.
 
     Raises:
-        ResourceError: The address does not answer.
+        ResourceError: The address does not answer, or Ray cannot be started.
     """
     joined = address or os.environ.get("RAY_ADDRESS")
     os.environ.update({key: os.environ.get(key, value) for key, value in QUIET_ENV.items()})
@@ -76,9 +76,10 @@ def open_cluster(
                 object_store_memory=object_store_mb * 2**20,
                 **options,
             )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises a bare Exception where a node does not come up in time
         where = f"the Ray cluster at {joined}" if joined else "a local Ray"
-        raise ResourceError(f"cannot reach {where}: {str(error).splitlines()[0]}; check resources.address") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ResourceError(f"cannot reach {where}: {reason}; check resources.address") from error
     signal.signal(signal.SIGTERM, on_sigterm)  # ray.init put its own there, which would skip our clean end
     try:
         total = ray.cluster_resources()
