@@ -1,17 +1,14 @@
-"""configs/*.json -> one strict, frozen Recipe: load, override, check, save, and its JSON schema.
+"""What a recipe says: one strict, frozen section for each part of a run.
 
-Class defaults are the settings that the shipped recipes were run with. An unknown key is an error that suggests the
-nearest known one; nothing is converted silently (a string is not a number).
+Class defaults are the settings that the shipped recipes were run with. An unknown key is an error, and nothing is
+converted silently (a string is not a number).
 """
 
-import difflib
 import json
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from rayplay.errors import RecipeError
 from rayplay.records import Json, digest
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -112,7 +109,7 @@ ToolEntry = Annotated[
     | Annotated[McpTools, Tag("mcp_server")],
     Discriminator(_kind_of_tool),
 ]
-_TAGS = ("tool_name", "function", "mcp_server")
+TAGS = ("tool_name", "function", "mcp_server")
 
 
 class Rollout(Section):
@@ -385,120 +382,3 @@ class Recipe(Section):
         """Digest of everything that results depend on; where it runs and what it says about itself do not count."""
         content = self.model_dump(mode="json", exclude={"about", "resources"})
         return digest(content, 16)
-
-
-def load_recipe(path: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Read a recipe and apply `a.b=c` overrides.
-
-    Raises:
-        RecipeError: The file is missing or no JSON object, a key is unknown, or a value has the wrong type.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot read the recipe: {error}; the shipped ones are in configs/") from error
-    return parse_recipe(text, str(path), overrides)
-
-
-def parse_recipe(text: str, where: str, overrides: tuple[str, ...] = ()) -> Recipe:
-    """`load_recipe` for a recipe that is already text; `where` names it in messages."""
-    try:
-        content = json.loads(text, object_pairs_hook=lambda pairs: _no_duplicates(pairs, where))
-    except json.JSONDecodeError as error:
-        raise RecipeError(f"{where}: line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from error
-    except RecursionError as error:
-        raise RecipeError(f"{where}: nested too deeply for a recipe") from error
-    if not isinstance(content, dict):
-        raise RecipeError(f"{where}: a recipe is a JSON object, this is a {type(content).__name__}")
-    for override in overrides:
-        _apply_override(content, override)
-    try:
-        return Recipe.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        raise RecipeError(f"{where}: {_explain(error, content)}") from error
-
-
-def save_recipe(recipe: Recipe) -> str:
-    """The resolved recipe as JSON text; loading it again gives an equal recipe."""
-    return recipe.model_dump_json(indent=2)
-
-
-def recipe_schema() -> Json:
-    """JSON schema of recipes, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]], where: str) -> Json:
-    keys = [key for key, _ in pairs]
-    doubled = next((key for key in keys if keys.count(key) > 1), None)
-    if doubled is not None:
-        raise RecipeError(f"{where}: the key {doubled!r} stands twice in one object; keep one")
-    return dict(pairs)
-
-
-def _apply_override(content: Json, override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise RecipeError(f"--set {override!r}: write it as section.key=value, for example training.learning_rate=1e-5")
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        value = text
-    *parents, last = key.strip().split(".")
-    node: Any = content
-    for parent in parents:
-        node = node[int(parent)] if isinstance(node, list) and parent.isdigit() else _child(node, parent, override)
-    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
-        node[int(last)] = value
-    elif isinstance(node, dict):
-        node[last] = value
-    else:
-        raise RecipeError(f"--set {override!r}: {last!r} is not inside an object")
-
-
-def _child(node: Any, key: str, override: str) -> Any:
-    if not isinstance(node, dict):
-        raise RecipeError(f"--set {override!r}: {key!r} is not inside an object")
-    if node.get(key) is None:
-        node[key] = {}
-    return node[key]
-
-
-def _explain(error: ValidationError, content: Json) -> str:
-    """Pydantic's first error as one sentence; a misspelt key comes first, since it explains the others."""
-    errors = error.errors(include_url=False)
-    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-    where = ".".join(str(part) for part in first["loc"] if part not in _TAGS)
-    if first["type"] == "extra_forbidden":
-        name = str(first["loc"][-1])
-        known = _known_keys(first["loc"][:-1])
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known))}"
-        return f"unknown key {where!r}; {hint}"
-    if first["type"] == "missing":
-        return f"{where!r} is missing; add it, for example {_example(where)}"
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "value_error" and isinstance(first["input"], dict):  # keys that do not fit together
-        return f"{where or 'recipe'}: {message}"
-    value = json.dumps(first.get("input"), default=str)
-    return f"{where} is {value[:80]}: {message[0].lower()}{message[1:]}"
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    """Field names of the section that a pydantic location points into."""
-    sections: list[type[BaseModel]] = [Recipe]
-    for part in location:
-        inner = [_sections_in(s.model_fields[part].annotation) for s in sections if part in s.model_fields]
-        sections = [s for found in inner for s in found] or sections
-    return [name for section in sections for name in section.model_fields]
-
-
-def _sections_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        nested = [s for f in annotation.model_fields.values() for s in _sections_in(f.annotation)]
-        return [annotation, *nested] if annotation is Recipe else [annotation]
-    return [s for part in getattr(annotation, "__args__", ()) for s in _sections_in(part)]
-
-
-def _example(where: str) -> str:
-    return {"model": '"model": {"name": "smollm2-135m-instruct"}'}.get(where, f'"{where.split(".")[-1]}": ...')

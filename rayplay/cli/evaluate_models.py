@@ -14,7 +14,8 @@ from rayplay.evaluation.subjects import Subject, describe, first_and_last, is_ru
 from rayplay.evaluation.tables import show_bfcl, show_changes, show_own
 from rayplay.evaluation.task_file import read_task_file
 from rayplay.opening import check
-from rayplay.recipe import Model, Recipe, load_recipe, parse_recipe
+from rayplay.recipe import Model, Recipe
+from rayplay.recipe_text import load_recipe, parse_recipe
 from rayplay.records import Json, digest
 from rayplay.store import RunFolder
 

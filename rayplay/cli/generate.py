@@ -11,7 +11,7 @@ from rayplay.data.prepare import prepare
 from rayplay.data.writing import write_records
 from rayplay.errors import ResourceError
 from rayplay.opening import load_tools, tool_modules
-from rayplay.recipe import load_recipe
+from rayplay.recipe_text import load_recipe
 from rayplay.records import Json, Status, ToolCall, ToolResult, digest
 from rayplay.sandbox import Sandbox
 from rayplay.toolbox import find_tool

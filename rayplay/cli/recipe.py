@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rayplay.recipe import load_recipe, recipe_schema, save_recipe
+from rayplay.recipe_text import load_recipe, recipe_schema, save_recipe
 
 recipe_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at recipes.")
 

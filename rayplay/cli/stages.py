@@ -15,7 +15,8 @@ from rayplay.cli.options import chosen_config
 from rayplay.console import Say
 from rayplay.errors import RecipeError
 from rayplay.pairs import STRATEGIES
-from rayplay.recipe import Pairs, Recipe, load_recipe, parse_recipe
+from rayplay.recipe import Pairs, Recipe
+from rayplay.recipe_text import load_recipe, parse_recipe
 from rayplay.store import RunFolder
 
 rollout_app, scale_app, score_app, pairs_app = (typer.Typer(add_completion=False) for _ in range(4))

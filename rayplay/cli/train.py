@@ -13,7 +13,7 @@ from rayplay.console import Say
 from rayplay.errors import RecipeError, RunFolderError
 from rayplay.loop import train
 from rayplay.opening import check, check_elsewhere
-from rayplay.recipe import load_recipe, save_recipe
+from rayplay.recipe_text import load_recipe, save_recipe
 from rayplay.store import RunFolder
 
 train_app = typer.Typer(add_completion=False)

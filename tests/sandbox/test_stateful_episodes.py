@@ -12,7 +12,7 @@ from rayplay.data.templates import build_tasks
 from rayplay.dialects import FAMILIES, Dialect
 from rayplay.episode import Completion, EpisodeLimits, play_episode
 from rayplay.opening import load_tools, mcp_servers, tool_modules
-from rayplay.recipe import load_recipe
+from rayplay.recipe_text import load_recipe
 from rayplay.records import Demonstration, Task, ToolCall, ToolResult, Trajectory
 from rayplay.rewards import success
 from tests.chatml import micro_tokenizer

@@ -7,7 +7,7 @@ import pytest
 
 from rayplay.errors import RecipeError
 from rayplay.opening import check
-from rayplay.recipe import parse_recipe
+from rayplay.recipe_text import parse_recipe
 from tests.chatml import save_chat_model
 
 

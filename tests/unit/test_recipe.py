@@ -5,7 +5,7 @@ import pytest
 
 from rayplay.cli import stages
 from rayplay.errors import RecipeError
-from rayplay.recipe import load_recipe, parse_recipe, recipe_schema, save_recipe
+from rayplay.recipe_text import load_recipe, parse_recipe, recipe_schema, save_recipe
 
 CONFIGS = sorted(p for p in (Path(__file__).parents[2] / "configs").glob("*.json") if "cases" not in p.name)
 MODEL = {"model": {"name": "m"}}

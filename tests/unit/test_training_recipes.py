@@ -8,7 +8,7 @@ import pytest
 from rayplay.actors.cluster import parse_cluster
 from rayplay.errors import ResourceError
 from rayplay.opening import check_elsewhere, check_fit
-from rayplay.recipe import load_recipe, parse_recipe
+from rayplay.recipe_text import load_recipe, parse_recipe
 from rayplay.training.settings import TrainSettings, settings_for
 
 CLUSTERS = {"configs/gpu_qwen3_0.6b_dpo.json": "cpus=8,gpus=1", "configs/gpu_qwen3_4b_dpo.json": "cpus=64,gpus=8"}
