@@ -13,6 +13,7 @@ from typing import NamedTuple
 from rayplay.actors.cluster import open_cluster
 from rayplay.actors.pool import RolloutPool
 from rayplay.actors.server import ServerSettings, serve_model
+from rayplay.checking import check
 from rayplay.console import Say
 from rayplay.data.contamination import overlaps
 from rayplay.errors import RunFolderError
@@ -32,7 +33,7 @@ from rayplay.evaluation.bfcl_settings import BfclSettings
 from rayplay.evaluation.official import changes, compare, table_of_repeats
 from rayplay.evaluation.subjects import Subject
 from rayplay.metrics import GROUPINGS, counted, measure, measure_by, pass_rates
-from rayplay.opening import check, load_or_make_tasks, open_recipe_cluster, pool_settings, start_tool_actors
+from rayplay.opening import load_or_make_tasks, open_recipe_cluster, pool_settings, start_tool_actors
 from rayplay.recipe import Evaluation, Recipe
 from rayplay.records import Demonstration, Json, Task, Trajectory
 from rayplay.rewards import success

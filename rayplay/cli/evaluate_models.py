@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from rayplay.checking import check
 from rayplay.comparison import choose_questions, measure_bfcl, measure_own, played_by, seen_in_training, texts_of
 from rayplay.console import Say
 from rayplay.errors import EvaluationError
@@ -13,7 +14,6 @@ from rayplay.evaluation.plan import keep_plan, plan_of_bfcl, plan_of_own
 from rayplay.evaluation.subjects import Subject, describe, first_and_last, is_run_folder, read_subjects
 from rayplay.evaluation.tables import show_bfcl, show_changes, show_own
 from rayplay.evaluation.task_file import read_task_file
-from rayplay.opening import check
 from rayplay.recipe import Model, Recipe
 from rayplay.recipe_text import load_recipe, parse_recipe
 from rayplay.records import Json, digest

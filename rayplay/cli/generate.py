@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from rayplay.checking import load_tools, tool_modules
 from rayplay.data.mixing import token_lengths
 from rayplay.data.prepare import prepare
 from rayplay.data.writing import write_records
 from rayplay.errors import ResourceError
-from rayplay.opening import load_tools, tool_modules
 from rayplay.recipe_text import load_recipe
 from rayplay.records import Json, Status, ToolCall, ToolResult, digest
 from rayplay.sandbox import Sandbox

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from rayplay.actors.cluster import parse_cluster
+from rayplay.checking import check, check_elsewhere
 from rayplay.cli.options import chosen_config
 from rayplay.console import Say
 from rayplay.errors import RecipeError, RunFolderError
 from rayplay.loop import train
-from rayplay.opening import check, check_elsewhere
 from rayplay.recipe_text import load_recipe, save_recipe
 from rayplay.store import RunFolder
 

@@ -8,10 +8,10 @@ import pytest
 from trl import add_response_schema
 
 from rayplay.actors.tools import ToolWorker
+from rayplay.checking import load_tools, mcp_servers, tool_modules
 from rayplay.data.templates import build_tasks
 from rayplay.dialects import FAMILIES, Dialect
 from rayplay.episode import Completion, EpisodeLimits, play_episode
-from rayplay.opening import load_tools, mcp_servers, tool_modules
 from rayplay.recipe_text import load_recipe
 from rayplay.records import Demonstration, Task, ToolCall, ToolResult, Trajectory
 from rayplay.rewards import success

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from rayplay.checking import check
 from rayplay.errors import RecipeError
-from rayplay.opening import check
 from rayplay.recipe_text import parse_recipe
 from tests.chatml import save_chat_model
 

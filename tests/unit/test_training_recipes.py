@@ -6,8 +6,8 @@ import json
 import pytest
 
 from rayplay.actors.cluster import parse_cluster
+from rayplay.checking import check_elsewhere, check_fit
 from rayplay.errors import ResourceError
-from rayplay.opening import check_elsewhere, check_fit
 from rayplay.recipe_text import load_recipe, parse_recipe
 from rayplay.training.settings import TrainSettings, settings_for
 
