@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rayplay import opening, run
+from rayplay import checking, opening, run
 from rayplay.actors.cluster import Cluster
 from rayplay.actors.pool import GroupResult
 from rayplay.actors.rollout import EngineSettings, RolloutWorker
@@ -123,7 +123,7 @@ def _cluster(recipe: Recipe) -> Iterator[Cluster]:
 def install(model_dir: Path) -> None:
     """Put the in-process parts in their places; call in a process that is given up afterwards."""
     facts = {"model_dir": str(model_dir), "dtype": "float32", "tools": [s.name for s in SPECS]}
-    checked = opening.Checked(facts | {"isolation": {"level": "L0"}}, SPECS, load_dialect(model_dir))
+    checked = checking.Checked(facts | {"isolation": {"level": "L0"}}, SPECS, load_dialect(model_dir))
     opening.check = lambda recipe: checked
     opening.open_recipe_cluster = _cluster
     opening.start_tool_actors = lambda recipe: [None]
