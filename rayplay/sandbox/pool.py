@@ -73,15 +73,7 @@ class Sandbox:
         self._size = size
         self._threads = ThreadPoolExecutor(max_workers=size + 1, thread_name_prefix="sandbox")
         self._closed = False
-        first: Kind = (next(iter(modules), ""), frozenset())
-        warming = self._threads.submit(self._take, first)
-        try:
-            self._specs = {spec.name: spec for spec in describe(self._setup)}
-        finally:
-            wait([warming])
-            if warming.exception() is None:
-                self._give_back(warming.result(), first)
-        warming.result()
+        self._specs = self._first_start((modules[0], frozenset())) if modules else {}
 
     def describe(self) -> tuple[ToolSpec, ...]:
         """The tools of the modules, as read in the zygote: nothing of theirs is imported here."""
@@ -142,6 +134,18 @@ class Sandbox:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _first_start(self, kind: Kind) -> dict[str, ToolSpec]:
+        """The tools by name, read while a first zygote starts."""
+        warming = self._threads.submit(self._take, kind)
+        try:
+            specs = {spec.name: spec for spec in describe(self._setup)}
+        finally:
+            wait([warming])
+            if warming.exception() is None:
+                self._give_back(warming.result(), kind)
+        warming.result()
+        return specs
 
     def _slot(self) -> "_Slot":
         return _Slot(self._slots, self.limits.queue_s)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rayplay.records import Status, ToolCall
+from rayplay.records import Status, ToolCall, ToolSpec
 from rayplay.sandbox import Level, Limits, Sandbox, isolation_report
 from rayplay.sandbox.trial import processes_of
 from tests.sandbox.conftest import HERE, Caller
@@ -61,6 +61,13 @@ def test_zygotes_are_replaced_after_so_many_calls(level: Level):
             assert Caller(sandbox)("double", x=4).text == "8"
             seen |= {zygote.process.pid for zygote in sandbox.idle() if zygote.process}
         assert len(seen) >= 3
+
+
+def test_a_sandbox_without_modules_has_no_tools_and_starts_nothing(level: Level):
+    with Sandbox((), level=level, size=1) as sandbox:
+        call = ToolCall(call_id="1", name="double", arguments={})
+        assert sandbox.describe() == () and sandbox.idle() == []
+        assert sandbox.run(ToolSpec(name="double"), call).status is Status.UNKNOWN_TOOL
 
 
 def test_closing_ends_everything_and_leaves_no_folder(level: Level):

@@ -34,6 +34,12 @@ def test_a_recipe_that_fits_gives_tools_and_dialect(content):
     assert found.facts["isolation"]["level"]
 
 
+def test_a_recipe_may_have_the_tools_of_an_mcp_server_alone(content):
+    server = {"mcp": {"command": "python", "args": ["-m", "tools.servers.money"]}}
+    found = check(parse_recipe(json.dumps({**content, "tools": [server]}), "r.json"))
+    assert found.specs and all(spec.module.startswith("mcp:") for spec in found.specs)
+
+
 def test_what_does_not_fit_is_named_with_the_next_step(content):
     model = content["model"] | {"max_length": 40}
     assert "model.max_length is 40, but one tool's prompt takes" in refused(content, model=model)
