@@ -130,7 +130,7 @@ def pair_again(
     rounds = {}
     for stage in rounds_with_trajectories(folder):
         shards = [scored_again(stage)] if rescored else stage.shards()
-        found = list(each(functools.partial(_pair_shard, wanted=wanted), shards, GroupPairs))
+        found = list(each(functools.partial(_pair_shard, wanted=wanted, rescored=rescored), shards, GroupPairs))
         pairs = [pair for group in found for pair in group.pairs]
         if wanted.balance_reasons:
             pairs = balance_reasons(pairs)
@@ -152,10 +152,9 @@ def pair_again(
     }
 
 
-def _pair_shard(shard: Path, *, wanted: Pairs) -> list[GroupPairs]:
-    again = shard.name == RESCORED
-    shown = {} if again else demonstrated(Stage(shard.parents[1]))
-    samples = read_lines(shard, Trajectory) if again else read_marked(shard, Trajectory) or ()
+def _pair_shard(shard: Path, *, wanted: Pairs, rescored: bool) -> list[GroupPairs]:
+    shown = {} if rescored else demonstrated(Stage(shard.parents[1]))
+    samples = read_lines(shard, Trajectory) if rescored else read_marked(shard, Trajectory) or ()
     alone = wanted.model_copy(update={"balance_reasons": False})  # balanced over all shards, not within one
     found = []
     for name, group in grouped(samples, lambda t: t.group).items():

@@ -45,8 +45,8 @@ PRCTL = {"PR_GET_DUMPABLE": 3, "PR_SET_NAME": 15, "PR_GET_NAME": 16, "PR_GET_NO_
 OWNERS = ("chmod", "fchmod", "fchmodat", "utimensat", "truncate")
 # EPERM, where "not implemented" would mislead
 REFUSED = ("tgkill", "tkill", "execve")
-# what the zygote does and a child may not, with the error that the child gets; 0: a rule on the arguments says it
-ZYGOTE = dict.fromkeys(("fork", "vfork", "kill", "setrlimit"), errno.EPERM) | {"prlimit64": 0}
+# what the zygote does and a child may not, with the error that the child gets
+ZYGOTE = dict.fromkeys(("fork", "vfork", "kill", "setrlimit"), errno.EPERM)
 ZYGOTE |= dict.fromkeys(("pidfd_open", "pidfd_send_signal", "setresgid", "setresuid"), errno.ENOSYS)
 ZYGOTE |= dict.fromkeys(("seccomp", "landlock_restrict_self"), errno.ENOSYS)
 ZYGOTE_PRCTL = (1, 4)  # PR_SET_PDEATHSIG, PR_SET_DUMPABLE
@@ -73,7 +73,7 @@ def build_filters(networked: bool = False, owner: bool = False) -> tuple[bytes, 
         owner: Whether the child is a user who owns files outside. Landlock does not govern what OWNERS may do to these.
     """
     inherited = _new(pyseccomp.ERRNO(errno.ENOSYS))
-    for name in (*ALLOWED, *ZYGOTE):
+    for name in (*ALLOWED, *ZYGOTE, "prlimit64"):
         _allow(inherited, name)
     for command in FCNTL.values():
         _allow(inherited, "fcntl", Arg(1, MASKED_EQ, 0xFFFFFFFF, command))
@@ -96,8 +96,7 @@ def build_filters(networked: bool = False, owner: bool = False) -> tuple[bytes, 
     for option in ZYGOTE_PRCTL:
         _refuse(added, "prctl", Arg(0, MASKED_EQ, 0xFFFFFFFF, option), error=errno.ENOSYS)
     for name, error in ZYGOTE.items():
-        if error:
-            _refuse(added, name, error=error)
+        _refuse(added, name, error=error)
     for name in OWNERS if owner else ():
         _refuse(added, name)
     return _exported(inherited), _exported(added)
