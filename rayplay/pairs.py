@@ -89,7 +89,7 @@ def make_pairs(
     return [pair for _, _, pair in sorted(ordered, key=lambda entry: entry[:2])][:max_per_task]
 
 
-def needs_demonstration(group: Sequence[Trajectory], when: str, min_margin: float) -> bool:
+def needs_demonstration(group: Sequence[Trajectory], when: str, min_margin: float, right: float = FULL_REWARD) -> bool:
     """Whether a group gets its task's demonstration as one more sample.
 
     Args:
@@ -97,9 +97,10 @@ def needs_demonstration(group: Sequence[Trajectory], when: str, min_margin: floa
         when: "never", "dead_groups" (no sample is right and none is better than another by the margin) or
             "unsolved_groups" (no sample is right).
         min_margin: Least difference of reward that makes a pair.
+        right: The reward from which a sample is right.
     """
     rewards = [t.reward for t in usable(group)]
-    if when == "never" or not rewards or max(rewards) >= FULL_REWARD:
+    if when == "never" or not rewards or max(rewards) >= right:
         return False
     return when == "unsolved_groups" or max(rewards) - min(rewards) < min_margin
 
@@ -223,29 +224,30 @@ def describe(turn: Turn) -> str:
     return (calls or turn.content)[:300]
 
 
-def sft_rows(group: Sequence[Trajectory], min_reward: float = FULL_REWARD) -> list[Row]:
-    """Rejection sampling: distinct episodes whose reward reaches `min_reward`, loss on sampled tokens alone."""
-    good = {t.token_ids: t for t in _ranked(usable(group)) if t.reward >= min_reward}
+def sft_rows(group: Sequence[Trajectory], right: float = FULL_REWARD) -> list[Row]:
+    """Rejection sampling: distinct episodes whose reward reaches `right`, loss on sampled tokens alone."""
+    good = {t.token_ids: t for t in _ranked(usable(group)) if t.reward >= right}
     return [Row(row_id=t.sample_id, token_ids=ids, mask=t.sampled_mask) for ids, t in good.items()]
 
 
-def kto_rows(group: Sequence[Trajectory], threshold: float = FULL_REWARD) -> list[Row]:
-    """Every distinct usable episode, labelled by whether its reward reaches `threshold`.
+def kto_rows(group: Sequence[Trajectory], right: float = FULL_REWARD) -> list[Row]:
+    """Every distinct usable episode, labelled by whether its reward reaches `right`.
 
     Unlike pairs this uses groups that all pass or all fail (KTO, Ethayarajh et al. 2024).
     """
     distinct = {t.token_ids: t for t in _ranked(usable(group))}
     return [
-        Row(row_id=t.sample_id, token_ids=ids, mask=t.sampled_mask, label=t.reward >= threshold)
+        Row(row_id=t.sample_id, token_ids=ids, mask=t.sampled_mask, label=t.reward >= right)
         for ids, t in distinct.items()
     ]
 
 
-def grpo_rows(group: Sequence[Trajectory]) -> list[Row]:
+def grpo_rows(group: Sequence[Trajectory], right: float = FULL_REWARD) -> list[Row]:
     """Every usable episode with its advantage (reward - mean) / (standard deviation + 1e-4) within the group.
 
     The standard deviation is the sample's (n - 1), as in TRL. A group whose rewards are all alike teaches nothing and
-    gives no rows. GRPO: Shao et al. 2024, https://arxiv.org/abs/2402.03300, section 4.1.2.
+    gives no rows; `right` does not matter here.
+    GRPO: Shao et al. 2024, https://arxiv.org/abs/2402.03300, section 4.1.2.
     """
     samples = _ranked(usable(group))
     rewards = [t.reward for t in samples]
@@ -258,8 +260,8 @@ def grpo_rows(group: Sequence[Trajectory]) -> list[Row]:
     ]
 
 
-# training.method -> what a group becomes; dpo takes pairs instead
-ROWS: dict[str, Callable[[Sequence[Trajectory]], list[Row]]] = {
+# training.method -> what a group, and the reward from which a sample is right, become; dpo takes pairs instead
+ROWS: dict[str, Callable[[Sequence[Trajectory], float], list[Row]]] = {
     "rejection_sft": sft_rows,
     "kto": kto_rows,
     "grpo": grpo_rows,

@@ -150,6 +150,9 @@ class Pairs(Section):
     min_margin: PositiveFloat = 0.2
     max_per_task: PositiveInt = 2
     balance_reasons: bool = False
+    right_reward: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="from which a sample counts as right: kept by rejection_sft, desirable in kto, no help needed"
+    )
     demonstrations: Literal["never", "dead_groups", "unsolved_groups"] = Field(
         "never", description="groups without a right sample that get their task's demonstration as the chosen side"
     )

@@ -223,13 +223,14 @@ class Run:
         groups = grouped(trajectories, lambda t: t.group)
         if method == "dpo":
             return self._pairs(stage, groups, demonstrated(sampled or stage))
-        rows = [row for group in groups.values() for row in ROWS[method](group)]
+        rows = [row for group in groups.values() for row in ROWS[method](group, self.recipe.pairs.right_reward)]
         write_lines(stage.path / "rows.jsonl", rows)
         self.say.line(f"{'':<10} {len(rows)} rows from {len(groups)} groups")
         if not rows:
             raise AlarmError(
                 f"{stage.name}: no sample teaches {method} anything: none is right, or all rewards are alike; "
-                "raise rollout.temperature or rollout.samples_per_task, or give training.warm_start more demonstrations"
+                "raise rollout.temperature or rollout.samples_per_task, lower pairs.right_reward, or give "
+                "training.warm_start more demonstrations"
             )
         return rows
 
@@ -420,7 +421,7 @@ def pairs_in(shown: dict[str, Trajectory], groups: dict[str, list[Trajectory]], 
     """Pairs of a round's groups, with the demonstrations `shown` where the recipe wants them."""
     samples = [
         [*group, shown[name]]
-        if name in shown and needs_demonstration(group, wanted.demonstrations, wanted.min_margin)
+        if name in shown and needs_demonstration(group, wanted.demonstrations, wanted.min_margin, wanted.right_reward)
         else group
         for name, group in groups.items()
     ]

@@ -170,6 +170,13 @@ def test_rejection_sampling_and_kto_rows_come_from_the_same_log():
     assert [r.label for r in kto_rows([bad])] == [False]
 
 
+def test_what_counts_as_right_is_the_recipes_to_say():
+    short_of_full = sample(1, 0.9, ((30,), {"content": "It is 2, at length."}))
+    assert sft_rows([short_of_full]) == [] and len(sft_rows([short_of_full], 0.9)) == 1
+    assert [r.label for r in kto_rows([short_of_full], 0.9)] == [True]
+    assert not needs_demonstration([short_of_full], "unsolved_groups", 0.2, 0.9)
+
+
 def shown_for(task: Task) -> Trajectory:
     call = ToolCall(call_id="d", name="add", arguments={"a": 1})
     messages = (
