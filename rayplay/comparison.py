@@ -33,7 +33,7 @@ from rayplay.evaluation.bfcl_settings import BfclSettings
 from rayplay.evaluation.official import changes, compare, table_of_repeats
 from rayplay.evaluation.subjects import Subject
 from rayplay.metrics import GROUPINGS, counted, measure, measure_by, pass_rates
-from rayplay.opening import load_or_make_tasks, open_recipe_cluster, pool_settings, start_tool_actors
+from rayplay.opening import load_or_make_tasks, open_recipe_cluster, pool_settings, start_tool_actors, teacher_loader
 from rayplay.recipe import Evaluation, Recipe
 from rayplay.records import Demonstration, Json, Task, Trajectory
 from rayplay.rewards import success
@@ -235,7 +235,8 @@ def _opened(
             pool = RolloutPool(*pool_settings(recipe, found), tools, str(logs.absolute()))
             stack.callback(pool.close)
             pool.start()
-        held_out = list(tasks) or load_or_make_tasks(recipe, tasks_folder, specs, tools[0]).held_out
+        teachers = teacher_loader(recipe, found)
+        held_out = list(tasks) or load_or_make_tasks(recipe, tasks_folder, specs, tools[0], teachers).held_out
         yield Run(recipe, kept, say, dialect, model_dir, pool, [], held_out, [], judge=judge_of(recipe, kept.path))
 
 

@@ -1,8 +1,8 @@
 """Recipe + output folder -> a Run whose actors are up: every check that can fail comes before the first write."""
 
-import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 
 from rayplay.actors.cluster import Cluster, open_cluster
 from rayplay.actors.pool import PoolSettings, RolloutPool
@@ -12,7 +12,7 @@ from rayplay.actors.tools import ToolHandle, call_tool, start_actors
 from rayplay.bfcl_rounds import BfclRounds
 from rayplay.checking import check, check_fit, mcp_servers, tool_modules
 from rayplay.console import Say
-from rayplay.data.prepare import Prepared, prepare
+from rayplay.data.prepare import LoadTeacher, Prepared, prepare
 from rayplay.episode import EpisodeLimits
 from rayplay.errors import ResourceError, RunFolderError
 from rayplay.manifest import check_same_recipe, make_manifest
@@ -37,7 +37,7 @@ def open_run(recipe: Recipe, folder: RunFolder, say: Say) -> Iterator[Run]:
             manifest = make_manifest(recipe, found)
             check_same_recipe(folder, manifest)
             tools = start_tool_actors(recipe)
-            prepared = load_or_make_tasks(recipe, folder, specs, tools[0])
+            prepared = load_or_make_tasks(recipe, folder, specs, tools[0], teacher_loader(recipe, found))
             begin(folder, manifest, prepared, say)
             logs = folder.path / "logs"
             logs.mkdir(exist_ok=True)
@@ -146,19 +146,26 @@ def pool_settings(recipe: Recipe, found: Json) -> tuple[PoolSettings, EngineSett
     return pool, engine, limits
 
 
-def load_or_make_tasks(recipe: Recipe, folder: RunFolder, specs: tuple[ToolSpec, ...], tools: ToolHandle) -> Prepared:
+def teacher_loader(recipe: Recipe, found: Json) -> Callable[[str | None], RemoteTeacher]:
+    """Starts teachers by their model's name, each in a rollout worker as the recipe describes them."""
+    return partial(RemoteTeacher, *pool_settings(recipe, found))
+
+
+def load_or_make_tasks(
+    recipe: Recipe, folder: RunFolder, specs: tuple[ToolSpec, ...], tools: ToolHandle, load_teacher: LoadTeacher
+) -> Prepared:
     """The tasks as they were first used, or made now: what a resumed run learns from never changes.
 
     Raises:
         RunFolderError: A task file is damaged, and what the recipe makes now is not what it held.
     """
     if not folder.started and not folder.stages():
-        return _make_tasks(recipe, specs, tools)
+        return _make_tasks(recipe, specs, tools, load_teacher)
     hashes = folder.manifest().get("tasks", {}) if folder.started else {}
     paths = {name: folder.path / "tasks" / f"{name}.jsonl" for name in Prepared._fields}
     damaged = [name for name, sha in hashes.items() if file_hash(paths[name]) != sha]
     if damaged:
-        made = _make_tasks(recipe, specs, tools)
+        made = _make_tasks(recipe, specs, tools, load_teacher)
         for name in damaged:
             if write_lines(paths[name], getattr(made, name)) != hashes[name]:
                 raise RunFolderError(
@@ -168,7 +175,7 @@ def load_or_make_tasks(recipe: Recipe, folder: RunFolder, specs: tuple[ToolSpec,
     return Prepared(**{name: read_lines(path, kinds[name]) for name, path in paths.items()})
 
 
-def _make_tasks(recipe: Recipe, specs: tuple[ToolSpec, ...], tools: ToolHandle) -> Prepared:
+def _make_tasks(recipe: Recipe, specs: tuple[ToolSpec, ...], tools: ToolHandle, load_teacher: LoadTeacher) -> Prepared:
     def execute(name: str, arguments: Json, state: str | None = None) -> ToolResult:
         call = ToolCall(call_id=digest([name, arguments]), name=name, arguments=arguments)
         result = call_tool(tools, call, state)
@@ -178,5 +185,4 @@ def _make_tasks(recipe: Recipe, specs: tuple[ToolSpec, ...], tools: ToolHandle) 
 
     training = recipe.training
     warm = training.warm_start.demonstrations if training.warm_start else 0
-    load_teacher = functools.partial(RemoteTeacher, gpus=recipe.rollout.gpus_per_worker)
     return prepare(recipe.data, specs, execute, seed=recipe.seed, demonstrations=warm, load_teacher=load_teacher)

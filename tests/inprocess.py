@@ -132,7 +132,7 @@ def install(model_dir: Path) -> None:
     run.train_policy = learn
 
 
-def _make_tasks(recipe: Recipe, specs: tuple[ToolSpec, ...], tools: object) -> Prepared:
+def _make_tasks(recipe: Recipe, specs: tuple[ToolSpec, ...], tools: object, load_teacher: object) -> Prepared:
     def execute(name: str, arguments: dict, state: str | None = None) -> ToolResult:
         return use(ToolCall(call_id="label", name=name, arguments=arguments))
 

@@ -225,17 +225,8 @@ class RolloutPool:
         cores = usable_cores()
         share = max(1, len(cores) // settings.num_workers)
         own = cores[number * share % len(cores) :][:share]
-        actor = RolloutActor.options(
-            num_cpus=settings.cpus_per_worker or 0,
-            num_gpus=settings.gpus_per_worker,
-            max_concurrency=4 * settings.groups_per_worker,
-            runtime_env={"env_vars": engine_env(own, settings.kv_cache_gib)},
-        ).remote(
-            self._engine,
-            self._limits,
-            self._tools,
-            f"{self._log_dir}/rollout-{number}.log" if self._log_dir else "",
-        )
+        log_path = f"{self._log_dir}/rollout-{number}.log" if self._log_dir else ""
+        actor = start_rollout_actor(settings, self._engine, self._limits, self._tools, own, log_path)
         ready = actor.ready.remote() if self._adapter is None else actor.load.remote(self._adapter)
         return _Worker(number, actor, ready, time.monotonic())
 
@@ -250,10 +241,29 @@ class RolloutPool:
                 f"look into its log, or raise rollout.start_deadline_s"
             )
         except RayActorError as error:
-            return f"rollout worker {worker.number} died while starting: {_last_line(error)}"
+            return f"rollout worker {worker.number} died while starting: {last_line(error)}"
         return ""
 
 
-def _last_line(error: Exception) -> str:
+def start_rollout_actor(
+    settings: PoolSettings,
+    engine: EngineSettings,
+    limits: EpisodeLimits,
+    tools: list[ActorHandle],
+    cores: list[int],
+    log_path: str = "",
+) -> ActorHandle:
+    """A rollout worker that has begun to start, with its engine's threads on `cores`."""
+    options = RolloutActor.options(
+        num_cpus=settings.cpus_per_worker or 0,
+        num_gpus=settings.gpus_per_worker,
+        max_concurrency=4 * settings.groups_per_worker,
+        runtime_env={"env_vars": engine_env(cores, settings.kv_cache_gib)},
+    )
+    return options.remote(engine, limits, tools, log_path)
+
+
+def last_line(error: Exception) -> str:
+    """What an error of an actor says at its end, where its cause stands."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:400] if lines else type(error).__name__

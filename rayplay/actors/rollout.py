@@ -7,7 +7,7 @@ import asyncio
 import importlib
 import os
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,19 @@ from rayplay.dialects import Dialect
 from rayplay.episode import Completion, EpisodeLimits, play_episode
 from rayplay.models.tokenizers import load_dialect
 from rayplay.recipe import Model
-from rayplay.records import Adapter, Record, Status, Task, ToolCall, ToolResult, Trajectory, digest, seed_of
+from rayplay.records import (
+    Adapter,
+    Message,
+    Record,
+    Status,
+    Task,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    Trajectory,
+    digest,
+    seed_of,
+)
 from rayplay.toolbox import find_tool
 
 CALL_SLACK_S = 80.0  # above the tool actor's own wait for a free process; past that the actor is taken for lost
@@ -136,6 +148,33 @@ class RolloutWorker:
     async def stats(self) -> dict[str, float]:
         """The engine's counters."""
         return self._sampler.stats()
+
+    async def say(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], max_new_tokens: int, seed: int, temperature: float
+    ) -> Message:
+        """One assistant message outside any episode; an empty one where the conversation leaves no room for it."""
+        prompt_ids = self._dialect.render(messages, tools)
+        room = min(max_new_tokens, self._limits.max_length - len(prompt_ids))
+        if room < 1:
+            return Message(role="assistant")
+        completion = await self._sampler.generate(prompt_ids, room, seed, temperature)
+        address = digest([prompt_ids, seed])  # no two messages of a conversation give their calls the same ids
+        content, calls = self._dialect.parse(prompt_ids, completion.token_ids, address)
+        return Message(role="assistant", content=content, tool_calls=calls)
+
+    async def score(self, token_ids: Sequence[int]) -> list[float]:
+        """As TeachingSampler has it."""
+        return await self._sampler.score(token_ids)
+
+    async def next_logprobs(self, token_ids: Sequence[int], token_id: int, least: float) -> list[float]:
+        """As TeachingSampler has it."""
+        return await self._sampler.next_logprobs(token_ids, token_id, least)
+
+    async def continue_until(
+        self, prompt_ids: Sequence[int], count: int, max_new_tokens: int, stop_id: int, seed: int
+    ) -> list[list[int]]:
+        """As TeachingSampler has it."""
+        return await self._sampler.continue_until(prompt_ids, count, max_new_tokens, stop_id, seed)
 
     async def _play_one(self, plan: GroupPlan, k: int, seed: int) -> Trajectory:
         grammar = self._grammar(plan.task) if self._constrained else ""

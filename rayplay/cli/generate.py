@@ -1,16 +1,19 @@
 """`rayplay generate-data CONFIG`: the rows of a recipe's generating sources, as chat lines."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rayplay.checking import load_tools, tool_modules
+from rayplay.checking import check, load_tools, tool_modules
 from rayplay.data.mixing import token_lengths
-from rayplay.data.prepare import prepare
+from rayplay.data.prepare import LoadTeacher, no_teacher, prepare, wants_teacher
 from rayplay.data.writing import write_records
 from rayplay.errors import ResourceError
+from rayplay.recipe import Recipe
 from rayplay.recipe_text import load_recipe
 from rayplay.records import Json, Status, ToolCall, ToolResult, digest
 from rayplay.sandbox import Sandbox
@@ -49,7 +52,10 @@ def command(
                 raise ResourceError(f"tool {name!r} was unavailable while labels were made; run the command again")
             return result
 
-        prepared = prepare(recipe.data, specs, execute, seed=recipe.seed, demonstrations=0)
+        with _teachers(recipe) as load_teacher:
+            prepared = prepare(
+                recipe.data, specs, execute, seed=recipe.seed, demonstrations=0, load_teacher=load_teacher
+            )
     for name, records in prepared._asdict().items():
         write_records(folder / f"{name}.jsonl", records)
     counts = {name: len(records) for name, records in prepared._asdict().items()}
@@ -59,3 +65,16 @@ def command(
     else:
         made = ", ".join(f"{count} {name.replace('_', '-')}" for name, count in counts.items())
         print(f"{folder}: {made}; {characters.get('median', 0)} characters in the median row")
+
+
+@contextmanager
+def _teachers(recipe: Recipe) -> Iterator[LoadTeacher]:
+    """Starts teachers, on the recipe's cluster, where a source wants one."""
+    if not wants_teacher(recipe.data):
+        yield no_teacher
+        return
+    from rayplay.opening import open_recipe_cluster, teacher_loader  # Ray takes seconds to import
+
+    found = check(recipe).facts
+    with open_recipe_cluster(recipe):
+        yield teacher_loader(recipe, found)

@@ -2,13 +2,14 @@
 
 import importlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import NamedTuple
 
 from rayplay.data.census import Census
 from rayplay.data.mixing import Entry, request_of, split, without_repeats
 from rayplay.data.normal import tasks_of
 from rayplay.data.sources import Opened, candidates, open_source, read_opened
-from rayplay.data.teacher import TeacherPolicy
+from rayplay.data.teacher import Teacher
 from rayplay.data.teacher_chat import ChatFunnel, ChatSettings, teach
 from rayplay.data.teacher_source import teacher_entries
 from rayplay.data.templates import build_tasks, read_options
@@ -19,7 +20,7 @@ from rayplay.recipe import Data, DataSource
 from rayplay.records import Demonstration, Preference, Task, ToolResult, ToolSpec, digest
 
 Execute = Callable[[str, dict], ToolResult]
-LoadTeacher = Callable[[str], TeacherPolicy]
+LoadTeacher = Callable[[str | None], Teacher]
 Rows = Callable[[int, int, str, dict], Iterator[Demonstration]]
 
 # Sources that make their rows: (seed, count, split, options) -> demonstrations. They keep their own splits apart.
@@ -27,6 +28,7 @@ GENERATORS: dict[str, Rows] = {
     "zoo": lambda seed, count, side, options: zoo_rows(seed, count, side, **options),
     "toolbench_synthetic": lambda seed, count, side, options: synthetic_rows(seed, count, side, **options),
 }
+TEACHERS = ("teacher", "teacher_chat")
 OPTIONS = {"zoo": {"group"}, "toolbench_synthetic": {"finish", "distractors"}}
 LEAST_HELD_OUT_SHARE = 0.1
 
@@ -39,6 +41,20 @@ class Prepared(NamedTuple):
     demonstrations: list[Demonstration]  # of the training tasks, in their order where a task has one
 
 
+def wants_teacher(data: Data) -> bool:
+    """Whether a source wants a model of ours as its teacher."""
+    return any(s.source in TEACHERS and "base_url" not in s.options for s in data.sources)
+
+
+def no_teacher(name: str | None) -> Teacher:
+    """Stands where no teacher can be started.
+
+    Raises:
+        DataError: Always.
+    """
+    raise DataError(f"no teacher can be started here (model {name or 'of the recipe'}); train, or use generate-data")
+
+
 def prepare(
     data: Data,
     specs: tuple[ToolSpec, ...],
@@ -46,7 +62,7 @@ def prepare(
     *,
     seed: int,
     demonstrations: int,
-    load_teacher: LoadTeacher | None = None,
+    load_teacher: LoadTeacher = no_teacher,
 ) -> Prepared:
     """Read or generate all sources by weight.
 
@@ -56,7 +72,7 @@ def prepare(
         execute: (tool name, arguments) -> result, by the real tools: labels are what they return.
         seed: The run's seed.
         demonstrations: How many demonstrations training will want.
-        load_teacher: Where teacher mode gets its policy from; none loads it in this process.
+        load_teacher: Starts a teacher by its model's name (none: the policy itself), for the sources that want one.
 
     Raises:
         DataError: A source gives nothing.
@@ -118,7 +134,7 @@ def _read(
     apart: int,
     data: Data,
     seed: int,
-    load_teacher: LoadTeacher | None,
+    load_teacher: LoadTeacher,
 ) -> tuple[list[Entry], list[Entry]]:
     """(train, held out) of one source."""
     if source.source == "templates":
@@ -143,7 +159,7 @@ def _read(
         entries = teacher_entries(specs, execute, count=wanted, seed=seed, options=source.options, load=load_teacher)
         return entries, []
     if source.source == "teacher_chat":
-        return _taught(source, specs, execute, wanted, seed), []
+        return _taught(source, specs, execute, wanted, seed, load_teacher), []
     if source.source in GENERATORS:
         rows = GENERATORS[source.source]
         unknown = set(source.options) - OPTIONS[source.source]
@@ -158,24 +174,40 @@ def _read(
     return _read_path(source, wanted, apart, data, seed)
 
 
-def _taught(source: DataSource, specs: tuple[ToolSpec, ...], execute: Execute, wanted: int, seed: int) -> list[Entry]:
-    """What an OpenAI-compatible teacher wrote and solved; options: base_url, model, api_key, and ChatSettings."""
-    if "base_url" not in source.options or "model" not in source.options:
-        raise DataError(
-            'data source "teacher_chat" needs the options base_url and model of an OpenAI-compatible server'
-        )
-    reach = {k: v for k, v in source.options.items() if k in ("base_url", "model", "api_key", "temperature")}
-    ask = importlib.import_module("rayplay.data.endpoint").endpoint(**reach)
-    known = {k: v for k, v in source.options.items() if k in ChatSettings.__dataclass_fields__}
+def _taught(
+    source: DataSource,
+    specs: tuple[ToolSpec, ...],
+    execute: Execute,
+    wanted: int,
+    seed: int,
+    load_teacher: LoadTeacher,
+) -> list[Entry]:
+    """What a chat teacher wrote and solved.
+
+    Options: base_url, model, api_key and temperature of an OpenAI-compatible server, or a model alone (none: the
+    policy itself) for a teacher in a rollout worker; and the fields of ChatSettings.
+    """
+    options = source.options
+    if "base_url" in options and "model" not in options:
+        raise DataError('data source "teacher_chat" needs the option model beside base_url')
+    settings = ChatSettings(
+        **{k: v for k, v in options.items() if k in ChatSettings.__dataclass_fields__} | {"seed": seed}
+    )
     funnel = ChatFunnel()
-    shown = teach(ask, specs, execute, ChatSettings(**{**known, "seed": seed}), funnel)[:wanted]
+    if "base_url" in options:
+        reach = {k: options[k] for k in ("base_url", "model", "api_key", "temperature") if k in options}
+        ask = importlib.import_module("rayplay.data.endpoint").endpoint(**reach)
+        shown = teach(ask, specs, execute, settings, funnel)
+    else:
+        with closing(load_teacher(options.get("model"))) as teacher:
+            shown = teach(teacher.say, specs, execute, settings, funnel)
     print(f"teacher_chat: {funnel.told()}")
-    return [Entry(tasks_of(row)[0], row) for row in shown]
+    return [Entry(tasks_of(row)[0], row) for row in shown[:wanted]]
 
 
 def _read_path(source: DataSource, wanted: int, apart: int, data: Data, seed: int) -> tuple[list[Entry], list[Entry]]:
     if source.path is None:
-        known = ", ".join(["templates", "teacher", "teacher_chat", *GENERATORS])
+        known = ", ".join(["templates", *TEACHERS, *GENERATORS])
         raise DataError(f"data source {source.source!r} needs a path; sources that generate: {known}")
     opened = open_source(source.path, _format(source), source.options, seed)
     census = Census.of(opened)

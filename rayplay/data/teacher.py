@@ -13,9 +13,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from rayplay.records import seed_of
+from rayplay.records import Message, ToolSpec, seed_of
 
 
 class TeacherPolicy(Protocol):
@@ -24,13 +24,25 @@ class TeacherPolicy(Protocol):
     def score(self, token_ids: Sequence[int]) -> list[float]:
         """(T,) log p(token j | tokens before it); the first is 0.0."""
 
-    def next_logprobs(self, token_ids: Sequence[int], token_id: int) -> list[float]:
-        """(T,) log p(`token_id` comes next | tokens 0..j)."""
+    def next_logprobs(self, token_ids: Sequence[int], token_id: int, least: float) -> list[float]:
+        """(T,) log p(`token_id` comes next | tokens 0..j); -inf may stand where p < `least`."""
 
-    def sample(
+    def continue_until(
         self, prompt_ids: Sequence[int], count: int, max_new_tokens: int, stop_id: int, seed: int
     ) -> list[list[int]]:
         """`count` continuations, each up to and without `stop_id`; those that never reach it are left out."""
+
+
+class Teacher(TeacherPolicy, Protocol):
+    """A policy with its tokenizer, which can also be talked to, until it is closed."""
+
+    tokenizer: Any
+
+    def say(self, messages: Sequence[Message], tools: Sequence[ToolSpec], seed: int) -> Message:
+        """One assistant message."""
+
+    def close(self) -> None:
+        """End it."""
 
 
 @dataclass(frozen=True)
@@ -173,9 +185,9 @@ def candidate_positions(
     if not text:
         return []
     whole = [*prompt, *text]
-    found = policy.next_logprobs(whole, start_id)[len(prompt) - 1 : len(whole) - 1] if prompt else []
-    if not prompt:  # no token stands before x_1, so no call can begin there
-        found = [-math.inf, *policy.next_logprobs(whole, start_id)[: len(whole) - 1]]
+    following = policy.next_logprobs(whole, start_id, settings.tau_s)[:-1]
+    # where no token stands before x_1, no call can begin there
+    found = following[len(prompt) - 1 :] if prompt else [-math.inf, *following]
     able = [Candidate(i, math.exp(p)) for i, p in enumerate(found) if math.exp(p) > settings.tau_s]
     best = sorted(able, key=lambda c: (-c.probability, c.index))[: settings.top_positions]
     return sorted(best, key=lambda c: c.index)
@@ -237,7 +249,9 @@ def _proposals(
     """Distinct calls that the policy writes after `start`."""
     seed = seed_of(settings.seed, "teacher", index, *map(str, before[-8:]))
     count = settings.samples_per_position
-    sampled = policy.sample([*before, notation.start_id], count, settings.max_call_tokens, notation.end_id, seed)
+    sampled = policy.continue_until(
+        [*before, notation.start_id], count, settings.max_call_tokens, notation.end_id, seed
+    )
     funnel.proposed += count
     funnel.dropped["call_does_not_end"] += count - len(sampled)
     # the policy may go on to a result of its own: only the call counts

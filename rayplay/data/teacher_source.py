@@ -4,15 +4,15 @@ A passage is a question and an answer that a tool would have helped with. Calls 
 `[calculator(12*7) -> 84]`; a kept call becomes a real tool call in the middle of the answer, its result a tool message.
 """
 
-import importlib
 import random
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from rayplay.data.mixing import Entry
 from rayplay.data.normal import tasks_of
-from rayplay.data.teacher import Funnel, KeptCall, Notation, TeacherPolicy, TeacherSettings, annotate
+from rayplay.data.teacher import Funnel, KeptCall, Notation, Teacher, TeacherPolicy, TeacherSettings, annotate
 from rayplay.errors import DataError
 from rayplay.records import Demonstration, Json, Message, Status, ToolCall, ToolResult, ToolSpec, seed_of
 
@@ -84,7 +84,7 @@ def teacher_entries(
     count: int,
     seed: int,
     options: Json,
-    load: Callable[[str], TeacherPolicy] | None = None,
+    load: Callable[[str | None], Teacher],
     say: Callable[[str], None] = print,
 ) -> list[Entry]:
     """Annotate passages until there are `count` demonstrations, or no passage is left.
@@ -94,22 +94,23 @@ def teacher_entries(
         execute: (name, arguments) -> result, by the real tools.
         count: Demonstrations wanted.
         seed: Of passages and samples.
-        options: "model" (whose calls), "texts" (how many passages), "questions" (a list of {question, answer}), and
-            the fields of TeacherSettings.
-        load: Model name -> policy with its tokenizer; none loads it here.
+        options: "model" (whose calls; none: the policy's own), "texts" (how many passages), "questions" (a list of
+            {question, answer}), and the fields of TeacherSettings.
+        load: Starts a teacher by its model's name.
         say: Told what was proposed, executed and kept, and why the rest was not.
     """
-    load = load or importlib.import_module("rayplay.models.teacher_policy").TorchTeacher
-    policy = load(options.get("model", "smollm2-135m-instruct"))
     known = {k: v for k, v in options.items() if k in TeacherSettings.__dataclass_fields__}
     settings = TeacherSettings(**{**known, "seed": seed})
     given = [Passage(p["question"], p["answer"]) for p in options.get("questions", ())]
     wanted = options.get("texts", 4 * count)
     entries: list[Entry] = []
-    for spec in (s for s in specs if s.name in EXAMPLES):
-        texts = given or (found_passages(execute, seed, wanted) if spec.name == "search" else passages(seed, wanted))
-        enough = count - len(entries) if spec is specs[-1] else (count - len(entries) + 1) // 2
-        entries += annotate_passages(policy, policy.tokenizer, texts, spec, execute, settings, enough, say)
+    with closing(load(options.get("model"))) as teacher:
+        for spec in (s for s in specs if s.name in EXAMPLES):
+            texts = given or (
+                found_passages(execute, seed, wanted) if spec.name == "search" else passages(seed, wanted)
+            )
+            enough = count - len(entries) if spec is specs[-1] else (count - len(entries) + 1) // 2
+            entries += annotate_passages(teacher, teacher.tokenizer, texts, spec, execute, settings, enough, say)
     if not entries:
         raise DataError(
             "teacher mode kept no call at all; lower tau_f or tau_s, raise texts, or take a larger model as teacher"

@@ -1,7 +1,7 @@
 """What an episode needs of an engine, and a scripted one for tests of everything around it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from rayplay.episode import Completion
@@ -31,6 +31,21 @@ class Sampler(Protocol):
 
     def close(self) -> None:
         """Free the engine."""
+
+
+class TeachingSampler(Sampler, Protocol):
+    """A Sampler that can also say how likely a text is: what a teacher needs. All log probabilities are natural."""
+
+    async def score(self, token_ids: Sequence[int]) -> list[float]:
+        """(T,) log p(token j | tokens before it); the first is 0.0."""
+
+    async def next_logprobs(self, token_ids: Sequence[int], token_id: int, least: float) -> list[float]:
+        """(T,) log p(`token_id` comes next | tokens 0..j); -inf may stand where p < `least`."""
+
+    async def continue_until(
+        self, prompt_ids: Sequence[int], count: int, max_new_tokens: int, stop_id: int, seed: int
+    ) -> list[list[int]]:
+        """`count` continuations without `stop_id`; those that never reach it are left out."""
 
 
 class ScriptedSampler:

@@ -6,13 +6,16 @@ tools while it computes, so no episode waits for another one's tool.
 
 import asyncio
 import itertools
+import math
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from vllm import EngineArgs, LLMEngine, SamplingParams
 from vllm.lora.request import LoRARequest
+from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
 from rayplay.dialects import Dialect
@@ -58,6 +61,7 @@ class VllmSampler:
                 disable_log_stats=False,
                 enable_prefix_caching=True,
                 generation_config="vllm",  # sampling parameters are ours alone
+                max_logprobs=-1,  # a teacher asks for as many as its threshold needs
                 **own,
             )
         )
@@ -67,7 +71,7 @@ class VllmSampler:
         self._lora: LoRARequest | None = None
         self._lora_ids = itertools.count(1)
         self._request_ids = itertools.count()
-        self._waiting: dict[str, asyncio.Future[Completion]] = {}
+        self._waiting: dict[str, asyncio.Future[RequestOutput]] = {}
         self._added: list[tuple[str, list[int], SamplingParams]] = []
         self._aborted: list[str] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
@@ -79,8 +83,6 @@ class VllmSampler:
         self, prompt_ids: list[int], max_new_tokens: int, seed: int, temperature: float, grammar: str = ""
     ) -> Completion:
         """One completion. Raises EngineDied."""
-        if self._failure is not None:
-            raise EngineDied(f"the engine has died: {self._failure!r}")
         params = SamplingParams(
             max_tokens=max_new_tokens,
             temperature=temperature,
@@ -93,6 +95,41 @@ class VllmSampler:
             structured_outputs=StructuredOutputsParams(structural_tag=grammar) if grammar else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
+        return self._completion(await self._ask(prompt_ids, params))
+
+    async def score(self, token_ids: Sequence[int]) -> list[float]:
+        """(T,) log p(token j | tokens before it); the first is 0.0. Raises EngineDied."""
+        found = (await self._ask(token_ids, _looking(0))).prompt_logprobs
+        return [0.0, *(entry[token].logprob for token, entry in zip(token_ids[1:], found[1:], strict=True))]
+
+    async def next_logprobs(self, token_ids: Sequence[int], token_id: int, least: float) -> list[float]:
+        """(T,) log p(`token_id` comes next | tokens 0..j); -inf may stand where p < `least`. Raises EngineDied."""
+        many = math.ceil(1 / least) if least > 0 else -1  # no more tokens than that can each be as likely
+        output = await self._ask(token_ids, _looking(many))
+        entries = [*output.prompt_logprobs[1:], output.outputs[0].logprobs[0]]
+        return [entry[token_id].logprob if token_id in entry else -math.inf for entry in entries]
+
+    async def continue_until(
+        self, prompt_ids: Sequence[int], count: int, max_new_tokens: int, stop_id: int, seed: int
+    ) -> list[list[int]]:
+        """`count` continuations without `stop_id`; those that never reach it are left out. Raises EngineDied."""
+        each = [
+            SamplingParams(
+                max_tokens=max_new_tokens,
+                seed=seed + k,
+                stop_token_ids=[stop_id],
+                detokenize=False,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            )
+            for k in range(count)
+        ]
+        outputs = await asyncio.gather(*(self._ask(prompt_ids, params) for params in each))
+        return [list(o.outputs[0].token_ids[:-1]) for o in outputs if o.outputs[0].token_ids[-1:] == [stop_id]]
+
+    async def _ask(self, prompt_ids: Sequence[int], params: SamplingParams) -> RequestOutput:
+        """One request, in the running batch. Cancelling the call frees its slot."""
+        if self._failure is not None:
+            raise EngineDied(f"the engine has died: {self._failure!r}")
         request_id = str(next(self._request_ids))
         future = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = future
@@ -146,16 +183,16 @@ class VllmSampler:
             for output in outputs:
                 future = self._waiting.pop(output.request_id, None)
                 if future is not None and not future.done():
-                    future.set_result(self._completion(output))
+                    future.set_result(output)
 
-    def _step(self, added: list[tuple[str, list[int], SamplingParams]], aborted: list[str]) -> list[Any]:
+    def _step(self, added: list[tuple[str, list[int], SamplingParams]], aborted: list[str]) -> list[RequestOutput]:
         for request_id, prompt_ids, params in added:
             self._engine.add_request(request_id, {"prompt_token_ids": prompt_ids}, params, lora_request=self._lora)
         if aborted:
             self._engine.abort_request(aborted)
         return [output for output in self._engine.step() if output.finished]
 
-    def _completion(self, output: Any) -> Completion:
+    def _completion(self, output: RequestOutput) -> Completion:
         sampled = output.outputs[0]
         ids = list(sampled.token_ids)
         self.generated_tokens += len(ids)
@@ -182,6 +219,18 @@ class VllmSampler:
             self._lora = LoRARequest(f"{adapter.version}-{number}", number, str(folder))
         if previous is not None:
             self._engine.remove_lora(previous.lora_int_id)
+
+
+def _looking(many: int) -> SamplingParams:
+    """Log probabilities of each prompt token and of the `many` likeliest at its place (-1: all); samples nothing."""
+    return SamplingParams(
+        max_tokens=1,
+        temperature=0.0,
+        logprobs=many,
+        prompt_logprobs=many,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
 
 
 def make_sampler(settings: Any, dialect: Dialect) -> VllmSampler:

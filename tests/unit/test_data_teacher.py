@@ -34,11 +34,11 @@ class TablePolicy:
             found.append(math.log(0.8 if knows_result else 0.2) if token_ids[j] == 5 else math.log(0.5))
         return found
 
-    def next_logprobs(self, token_ids, token_id):
+    def next_logprobs(self, token_ids, token_id, least):
         assert token_id == START
         return [math.log({1: 0.3, 2: 0.05, 3: 0.6}.get(t, 0.2)) for t in token_ids]
 
-    def sample(self, prompt_ids, count, max_new_tokens, stop_id, seed):
+    def continue_until(self, prompt_ids, count, max_new_tokens, stop_id, seed):
         return self.sampled[:count]
 
 
