@@ -153,7 +153,8 @@ def pair_again(
 
 
 def _pair_shard(shard: Path, *, wanted: Pairs, rescored: bool) -> list[GroupPairs]:
-    shown = {} if rescored else demonstrated(Stage(shard.parents[1]))
+    unwanted = rescored or wanted.demonstrations == "never"
+    shown = {} if unwanted else demonstrated(Stage(shard.parents[1]))
     samples = read_lines(shard, Trajectory) if rescored else read_marked(shard, Trajectory) or ()
     alone = wanted.model_copy(update={"balance_reasons": False})  # balanced over all shards, not within one
     found = []
