@@ -181,8 +181,8 @@ def interpreter_paths() -> tuple[str, ...]:
     # the system's own Python shares its prefix with everything else
     paths |= {str(Path(sys.executable).resolve())} if sys.base_prefix == "/usr" else {sys.base_prefix}
     paths -= {"/usr"}
-    paths |= {*SHARED_LIBRARIES, *HARMLESS_FILES}
-    return tuple(sorted(p for p in paths if Path(p).exists() and not Path(p).is_symlink()))
+    shared = {p for p in (*SHARED_LIBRARIES, *HARMLESS_FILES) if not Path(p).is_symlink()}  # else kept as links
+    return tuple(sorted(p for p in paths | shared if Path(p).exists()))
 
 
 def code_paths(search_paths: Iterable[str]) -> list[str]:

@@ -54,9 +54,8 @@ def train(folder: Path, *more: str) -> subprocess.CompletedProcess:
 
 
 def test_categories_that_do_not_fit_are_refused_before_anything_is_written(recipe):
-    for named, said in (("simpel", "simpel"), ("multi_turn_base", "several turns")):
-        done = train(recipe, "--set", f'evaluation.bfcl=["{named}"]')
-        assert done.returncode == 2 and said in done.stderr
+    done = train(recipe, "--set", 'evaluation.bfcl=["multi_turn_base"]')
+    assert done.returncode == 2 and "several turns" in done.stderr
     assert not (recipe / "run").exists()
 
 

@@ -151,8 +151,9 @@ def test_memory_and_descriptors_stay_flat(level: Level):
             for n in range(rounds):
                 assert call("double", x=n).text == str(2 * n)
                 assert call("refuse", reason="no").status is Status.TOOL_ERROR
-                assert call("python", code="import os; os._exit(0)").status is Status.CRASHED
                 assert call("double", x="no").status is Status.BAD_ARGUMENTS
+                if n % 4 == 0:  # takes a zygote with it, whose successor must start
+                    assert call("python", code="import os; os._exit(0)").status is Status.CRASHED
 
         mixed(20)
         descriptors, memory = open_files(), resident(os.getpid())
