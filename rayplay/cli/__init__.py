@@ -82,3 +82,5 @@ def main() -> None:
     except RayplayError as error:
         print(f"rayplay: {error}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ray's own bounded shutdown is left: a third Ctrl-C garbles it
