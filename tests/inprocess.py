@@ -37,6 +37,7 @@ from tools.calculator import calculator
 from tools.weather import weather
 
 TRAINING_PAUSE_S = "RAYPLAY_TEST_PAUSE"
+LATE_TOO = "RAYPLAY_TEST_LATE_TOO"  # results come again, late and otherwise: sampled anew, then given up
 FUNCTIONS = {"calculator": calculator, "weather": weather}
 SPECS = tuple(spec_of(function, f"tools.{name}") for name, function in FUNCTIONS.items())
 
@@ -95,6 +96,11 @@ class Pool:
             if stop is not None and stop.is_set():
                 return
             yield GroupResult(plan, asyncio.run(self._worker.play(plan)))
+            if os.environ.get(LATE_TOO):
+                again = plan.model_copy(update={"seeds": tuple(seed + 1 for seed in plan.seeds)})
+                yield GroupResult(plan, asyncio.run(self._worker.play(again)))
+        if os.environ.get(LATE_TOO):
+            yield from (GroupResult(plan, [], "worker silent past its deadline") for plan in plans)
 
 
 def learn(*, rows: list, version: str, start: Adapter | None, storage_dir: str, **_: object) -> TrainOutcome:

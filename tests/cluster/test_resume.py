@@ -175,6 +175,16 @@ def test_another_recipe_does_not_touch_a_run(workspace, recipe, unbroken):
     assert pairs_of(folder) == pairs_of(unbroken)
 
 
+def test_results_that_come_late_and_again_are_dropped_and_counted(workspace, recipe, unbroken, monkeypatch):
+    monkeypatch.setenv(inprocess.LATE_TOO, "1")
+    folder = workspace / "late"
+    assert attempt(recipe, workspace, folder) == 0
+    assert_same_run(folder, unbroken)
+    said = Path(f"{folder}.said").read_text()
+    assert said.count(f"{2 * recipe.rollout.tasks_per_round} groups came a second time and were dropped") == 2
+    assert not list(folder.glob("*/*quarantined*"))
+
+
 def test_rounds_are_sampled_ahead_while_training_runs_and_never_further_than_allowed(workspace, monkeypatch):
     monkeypatch.setenv(inprocess.TRAINING_PAUSE_S, "0.3")
     lines = recipe_lines(workspace)
