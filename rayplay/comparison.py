@@ -5,7 +5,7 @@ What was sampled is kept and never sampled again: the same command with the same
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from rayplay.evaluation.bfcl import (
     Facts,
     Verdict,
     choose_cases,
+    is_answered,
     keep_verdicts,
     official_run,
     read_cases,
@@ -39,6 +40,8 @@ from rayplay.records import Demonstration, Json, Task, Trajectory
 from rayplay.rewards import success
 from rayplay.run import Run, judge_of
 from rayplay.store import RunFolder, read_lines
+
+NOBODY = Endpoint("http://127.0.0.1:9/v1", "none")  # listens there: nothing is left to be asked
 
 
 class Questions(NamedTuple):
@@ -77,15 +80,17 @@ def measure_bfcl(
         say.line("irrelevance is not among the categories: a model that always calls looks better than it is")
     folders = [folder / ("bfcl" if k == 0 else f"bfcl-repeat-{k + 1}") for k in range(settings.repeats)]
     repeats: list[list[Verdict]] = [[] for _ in folders]
-    with open_cluster():
-        for group in _by(lambda subject: subject.weights_dir, subjects):
-            say.line("vLLM's server starts (about a minute on CPU)")
-            with serve_model(_server(group, folder, settings, system_prompt)) as endpoint:
+    groups = _by(lambda subject: subject.weights_dir, subjects)
+    done = [all(is_answered(f, chosen, _contestant(s)) for f in folders for s in group) for group in groups]
+    with nullcontext() if all(done) else open_cluster():
+        for group, answered in zip(groups, done, strict=True):
+            served = nullcontext(NOBODY) if answered else _served(group, folder, settings, system_prompt, say)
+            with served as endpoint:
                 for kept, into in zip(folders, repeats, strict=True):
                     into += _ask(group, kept, chosen, endpoint, settings, say)
     for kept, verdicts in zip(folders, repeats, strict=True):
         keep_verdicts(kept, chosen, verdicts)
-        names = {Contestant(s.label, s.label).name: s.label for s in subjects}
+        names = {_contestant(s).name: s.label for s in subjects}
         (kept / "models.json").write_text(json.dumps(names, indent=2) + "\n")
     result: Json = {"bfcl": table_of_repeats(repeats), "data": _pinned(facts, settings)}
     if len(subjects) > 1:
@@ -183,7 +188,7 @@ def _ask(
     settings: BfclSettings,
     say: Say,
 ) -> list[Verdict]:
-    contestants = [Contestant(subject.label, subject.label) for subject in group]
+    contestants = [_contestant(subject) for subject in group]
     total = sum(map(len, chosen.values())) * len(group)
     with say.stage("bfcl", f"{total} answers of {', '.join(s.label for s in group)}", total) as bar:
         seen = 0
@@ -202,6 +207,19 @@ def _ask(
             temperature=settings.temperature,
             progress=progress,
         )
+
+
+def _contestant(subject: Subject) -> Contestant:
+    return Contestant(subject.label, subject.label)
+
+
+@contextmanager
+def _served(
+    group: list[Subject], folder: Path, settings: BfclSettings, system_prompt: str | None, say: Say
+) -> Iterator[Endpoint]:
+    say.line("vLLM's server starts (about a minute on CPU)")
+    with serve_model(_server(group, folder, settings, system_prompt)) as endpoint:
+        yield endpoint
 
 
 def _server(group: list[Subject], folder: Path, settings: BfclSettings, system_prompt: str | None) -> ServerSettings:

@@ -22,7 +22,7 @@ bfcl_app = typer.Typer(add_completion=False)
 )
 def bfcl(
     arguments: Annotated[list[str], typer.Argument(help="what follows `bfcl`, after --")],
-    root: Annotated[Path, typer.Option(help="BFCL_PROJECT_ROOT: where result/ and score/ stand")] = Path(
+    root: Annotated[Path, typer.Option(envvar="BFCL_PROJECT_ROOT", help="Where result/ and score/ stand.")] = Path(
         "outputs/bfcl"
     ),
     base_url: Annotated[str, typer.Option(help="OpenAI-compatible endpoint to ask, ending in /v1")] = "",

@@ -182,6 +182,14 @@ def keep_verdicts(folder: Path, chosen: dict[str, list[str]], verdicts: list[Ver
     (folder / "verdicts.jsonl").write_text(lines, encoding="utf-8")
 
 
+def is_answered(folder: Path, chosen: dict[str, list[str]], contestant: Contestant) -> bool:
+    """Whether every chosen case has an answer already, so that only the checker has work left."""
+    mend_results(folder, contestant.name)
+    paths = (folder / "result" / contestant.name).rglob("*_result.json")
+    answered = {json.loads(line)["id"] for path in paths for line in path.read_text(encoding="utf-8").splitlines()}
+    return answered.issuperset(case for ids in chosen.values() for case in ids)
+
+
 def mend_results(folder: Path, model: str) -> int:
     """Take half-written lines and answers that the endpoint failed to give out of the result files; their number."""
     dropped = 0
