@@ -1,6 +1,7 @@
 """A recipe's data section -> training tasks, held-out tasks and demonstrations, the same for the same seed."""
 
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import NamedTuple
@@ -156,7 +157,9 @@ def _read(
         return train, held_out
     if source.source == "teacher":
         # measured on the other sources: what a teacher keeps is no test
-        entries = teacher_entries(specs, execute, count=wanted, seed=seed, options=source.options, load=load_teacher)
+        entries = teacher_entries(
+            specs, execute, count=wanted, seed=seed, options=source.options, load=load_teacher, say=_tell
+        )
         return entries, []
     if source.source == "teacher_chat":
         return _taught(source, specs, execute, wanted, seed, load_teacher), []
@@ -201,8 +204,12 @@ def _taught(
     else:
         with closing(load_teacher(options.get("model"))) as teacher:
             shown = teach(teacher.say, specs, execute, settings, funnel)
-    print(f"teacher_chat: {funnel.told()}")
+    _tell(f"teacher_chat: {funnel.told()}")
     return [Entry(tasks_of(row)[0], row) for row in shown[:wanted]]
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)  # standard output belongs to --json
 
 
 def _read_path(source: DataSource, wanted: int, apart: int, data: Data, seed: int) -> tuple[list[Entry], list[Entry]]:

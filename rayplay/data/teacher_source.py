@@ -85,7 +85,7 @@ def teacher_entries(
     seed: int,
     options: Json,
     load: Callable[[str | None], Teacher],
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None],
 ) -> list[Entry]:
     """Annotate passages until there are `count` demonstrations, or no passage is left.
 
