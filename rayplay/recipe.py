@@ -60,7 +60,9 @@ class Data(Section):
     sources: tuple[DataSource, ...] = (DataSource(source="templates"),)
     train_tasks: PositiveInt = 400
     held_out_tasks: PositiveInt = 60
-    max_rows: PositiveInt | None = Field(None, description="read at most this many rows of each source")
+    max_rows: PositiveInt | None = Field(
+        None, description="of each source: read, or make, at most so many rows, and hold out no more"
+    )
     preferences: bool = Field(False, description="train on the sources' own pairs instead of pairs from rollouts")
     split_by: Literal["row", "tool", "template"] = "row"
 

@@ -84,9 +84,9 @@ def prepare(
     for source in data.sources:
         share = source.weight / total
         wanted = max(1, round(max(data.train_tasks, demonstrations) * share))
-        if data.max_rows is not None:
-            wanted = min(wanted, data.max_rows)
         apart = max(1, round(data.held_out_tasks * share))
+        if data.max_rows is not None:
+            wanted, apart = min(wanted, data.max_rows), min(apart, data.max_rows)
         learned, measured = _read(source, specs, execute, wanted, apart, data, seed, load_teacher)
         train += learned
         held_out += measured

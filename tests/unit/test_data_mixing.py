@@ -107,6 +107,11 @@ def test_generated_sources_give_disjoint_training_and_held_out_tasks():
     assert not asked & {request_of(task) for task in prepared.train}
 
 
+def test_a_small_trial_is_measured_on_few_tasks_too():
+    prepared = prepare(data(DataSource(source="zoo"), max_rows=4), (), None, seed=1, demonstrations=0)
+    assert len(prepared.train) <= 4 and len(prepared.held_out) <= 4
+
+
 def test_lines_of_ones_own_are_split_and_bounded(tmp_path):
     path = tmp_path / "own.jsonl"
     rows = [
