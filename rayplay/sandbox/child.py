@@ -17,8 +17,10 @@ from typing import Any, Literal, NoReturn, Protocol, Union, get_args, get_origin
 
 from rayplay.marks import MARK, ToolError
 from rayplay.sandbox.loading import Found, home_of, load_tools
+from rayplay.sandbox.wire import read_json
 
 RESULT_FD = 3
+DEVNULL = b"/dev/null"  # bytes: nothing to encode
 MAX_FD = 1 << 20
 # signal.signal looks its numbers up in enums, which touches, and so copies, 75 more pages of a freshly forked child
 set_handler, SIG_DFL, SIGPIPE = _signal.signal, _signal.SIG_DFL, _signal.SIGPIPE
@@ -96,7 +98,7 @@ def run_child(
     try:
         printed, result = fds
         # opened anew: flags and locks on an open file of the zygote's would outlive the call
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(os.open(DEVNULL, os.O_RDONLY), 0)
         os.dup2(printed, 1)
         os.dup2(printed, 2)
         os.dup2(result, RESULT_FD)
@@ -140,7 +142,7 @@ def fingerprint(entry: Entry) -> tuple[Any, ...]:
 def call_tool(entry: Entry, encoded: bytes, old_state: bytes) -> tuple[bytes, bytes, bytes]:
     """Run the tool -> (kind, state, text)."""
     try:
-        arguments = json.loads(encoded)
+        arguments = read_json(encoded)
         for key, adapter in entry.adapters.items():
             if key in arguments:
                 arguments[key] = adapter.validate_python(arguments[key])

@@ -140,8 +140,7 @@ def test_tool_actors_and_rollout_workers_that_die_or_freeze_are_replaced(workspa
     assert pairs_hash(workspace / name) == pairs_hash(unbroken)
 
 
-def test_ctrl_c_and_a_kill_end_everything_and_the_run_goes_on_where_it_was(workspace, unbroken):
-    interrupt(workspace, "stopped", "plan.jsonl")
+def test_a_kill_and_ctrl_c_end_everything_and_the_run_goes_on_where_it_was(workspace, unbroken):
     code, output = finish(start(workspace, "stopped", **{FAULT: "round-001:shard_1_without_hash"}))
     assert code == -signal.SIGKILL, output[-2000:]  # the fault really fired
     interrupt(workspace, "stopped", "training/*")
