@@ -84,8 +84,10 @@ def measure_bfcl(
     done = [all(is_answered(f, chosen, _contestant(s)) for f in folders for s in group) for group in groups]
     with nullcontext() if all(done) else open_cluster():
         for group, answered in zip(groups, done, strict=True):
-            served = nullcontext(NOBODY) if answered else _served(group, folder, settings, system_prompt, say)
-            with served as endpoint:
+            if not answered:
+                say.line("vLLM's server starts (about a minute on CPU)")
+            server = _server(group, folder, settings, system_prompt)
+            with nullcontext(NOBODY) if answered else serve_model(server) as endpoint:
                 for kept, into in zip(folders, repeats, strict=True):
                     into += _ask(group, kept, chosen, endpoint, settings, say)
     for kept, verdicts in zip(folders, repeats, strict=True):
@@ -211,15 +213,6 @@ def _ask(
 
 def _contestant(subject: Subject) -> Contestant:
     return Contestant(subject.label, subject.label)
-
-
-@contextmanager
-def _served(
-    group: list[Subject], folder: Path, settings: BfclSettings, system_prompt: str | None, say: Say
-) -> Iterator[Endpoint]:
-    say.line("vLLM's server starts (about a minute on CPU)")
-    with serve_model(_server(group, folder, settings, system_prompt)) as endpoint:
-        yield endpoint
 
 
 def _server(group: list[Subject], folder: Path, settings: BfclSettings, system_prompt: str | None) -> ServerSettings:

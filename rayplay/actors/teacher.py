@@ -41,7 +41,11 @@ class RemoteTeacher:
         self._name = name or engine.model_dir
         self.tokenizer = AutoTokenizer.from_pretrained(engine.model_dir, trust_remote_code=engine.trust_remote_code)
         self._actor = start_rollout_actor(pool, engine, limits, [], usable_cores())
-        self._ask(pool.start_deadline_s, "ready")
+        try:
+            self._ask(pool.start_deadline_s, "ready")
+        except DataError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the worker."""

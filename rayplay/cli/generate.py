@@ -13,6 +13,7 @@ from rayplay.data.mixing import token_lengths
 from rayplay.data.prepare import LoadTeacher, no_teacher, prepare, wants_teacher
 from rayplay.data.writing import write_records
 from rayplay.errors import ResourceError
+from rayplay.opening import open_recipe_cluster, teacher_loader
 from rayplay.recipe import Recipe
 from rayplay.recipe_text import load_recipe
 from rayplay.records import Json, Status, ToolCall, ToolResult, digest
@@ -73,8 +74,6 @@ def _teachers(recipe: Recipe) -> Iterator[LoadTeacher]:
     if not wants_teacher(recipe.data):
         yield no_teacher
         return
-    from rayplay.opening import open_recipe_cluster, teacher_loader  # Ray takes seconds to import
-
     found = check(recipe).facts
     with open_recipe_cluster(recipe):
         yield teacher_loader(recipe, found)
