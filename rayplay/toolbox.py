@@ -29,10 +29,12 @@ __all__ = [
 
 MAX_ARGUMENT_BYTES = 200_000
 MAX_ARGUMENT_DEPTH = 24
+VALIDATORS_MAX = 1024
 # Where one of these stands beside `properties`, it may name arguments too
 _MORE_ARGUMENTS = frozenset(("additionalProperties", "patternProperties", "anyOf", "oneOf", "allOf", "$ref", "if"))
 
 _NO_NETWORK = Registry()  # where none is given, validators fetch a schema's references
+_validators: dict[int, Validator] = {}  # by the schema's identity; each holds its schema, so that no other has its id
 
 _ARGS_ENTRY = re.compile(r"^(\w+)\s*(?:\([^)]*\))?:\s*(.*)$")
 
@@ -146,7 +148,14 @@ def schema_dialect(schema: Json) -> type[Validator]:
 
 
 def _validator(spec: ToolSpec) -> Validator:
-    return schema_dialect(spec.parameters)(spec.parameters, registry=_NO_NETWORK)
+    """The validator of a tool's schema: to make one costs as much as to check a call."""
+    schema = spec.parameters
+    validator = _validators.get(id(schema))
+    if validator is None:
+        if len(_validators) >= VALIDATORS_MAX:
+            _validators.clear()
+        validator = _validators[id(schema)] = schema_dialect(schema)(schema, registry=_NO_NETWORK)
+    return validator
 
 
 def _depth(value: Any, seen: int = 0) -> int:
