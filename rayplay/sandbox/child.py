@@ -7,13 +7,11 @@ tool's own ToolError, A arguments that its types refuse, M out of memory, X any 
 import _signal
 import builtins
 import importlib
-import inspect
 import json
 import os
 import sys
 import types
-from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn, Protocol, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, NoReturn, Protocol, Union, get_args, get_origin, get_type_hints
 
 from rayplay.marks import MARK, ToolError
 from rayplay.sandbox.loading import Found, home_of, load_tools
@@ -35,8 +33,7 @@ class Adapter(Protocol):
         """The value of that type; ValueError where there is none."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One tool, adapters of those parameters whose types are more than JSON, and the parameters that are integers."""
 
     found: Found
@@ -44,12 +41,11 @@ class Entry:
     integers: tuple[str, ...]
 
 
-@dataclass
-class Table:
+class Table(NamedTuple):
     """All tools of the modules, by name; and the files of these modules, which tools may read."""
 
-    entries: dict[str, Entry] = field(default_factory=dict)
-    read_paths: list[str] = field(default_factory=list)
+    entries: dict[str, Entry]
+    read_paths: list[str]
 
 
 def load_table(modules: list[str]) -> Table:
@@ -58,17 +54,16 @@ def load_table(modules: list[str]) -> Table:
     Raises:
         Exception: Whatever importing a module raises.
     """
-    table = Table()
+    entries: dict[str, Entry] = {}
     for found in load_tools(modules):
         name = getattr(found.function, MARK)["name"]
-        table.entries.setdefault(name, Entry(found, adapters_of(found), integers_of(found)))
-    table.read_paths = [home_of(name) for name in modules]
-    return table
+        entries.setdefault(name, Entry(found, adapters_of(found), integers_of(found)))
+    return Table(entries, [home_of(name) for name in modules])
 
 
 def adapters_of(found: Found) -> dict[str, Adapter]:
     """Adapters of the parameters that are enums, dataclasses, dates and the like."""
-    hints = inspect.get_annotations(found.function, eval_str=True)
+    hints = get_type_hints(found.function, include_extras=True)
     needing = {name: hint for name, hint in hints.items() if name != "return" and not is_plain(hint)}
     if not needing:
         return {}
@@ -79,7 +74,7 @@ def adapters_of(found: Found) -> dict[str, Adapter]:
 
 def integers_of(found: Found) -> tuple[str, ...]:
     """Parameters that are integers: JSON schema takes 2.0 for one, Python does not."""
-    hints = inspect.get_annotations(found.function, eval_str=True)
+    hints = get_type_hints(found.function, include_extras=True)
     return tuple(name for name, hint in hints.items() if name != "return" and hint is int)
 
 

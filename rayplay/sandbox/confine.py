@@ -5,17 +5,14 @@ zygote: standard library and the `landlock` package only.
 """
 
 import ctypes
-import fcntl
+import importlib
 import os
-import platform
 import resource
+import socket
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-
-from landlock import FSAccess, landlock_abi_version
-from landlock.plumbing import SYSCALL_RESTRICT_SELF, PathBeneathAttr, RulesetAttr, get_add_rule, get_create_ruleset
+from typing import NamedTuple
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_SECUREBITS = 1, 4, 24, 28
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 36, 38, 47, 4
@@ -27,7 +24,8 @@ HARMLESS_DEVICES = ("null", "zero", "full", "random", "urandom")
 SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
 SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
 CAPABILITY_VERSION_3 = 0x20080522
-HIGH_FD = 200  # descriptors that must survive dup2 in the child live from here on
+SYSCALL_RESTRICT_SELF = 446  # of every architecture
+RULESET_FD = 200  # far from those that a child sets up with dup2
 LANDLOCK_SCOPE_ALL = 0b11  # abstract unix sockets and signals, ABI 6
 LANDLOCK_NET_ALL = 0b11  # bind and connect over TCP, ABI 4
 
@@ -38,7 +36,7 @@ _prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong,
 _syscall = libc.syscall
 _syscall.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c_long)
 _syscall.restype = ctypes.c_long
-_SECCOMP = SYS_SECCOMP.get(platform.machine(), -1)
+_SECCOMP = SYS_SECCOMP.get(os.uname().machine, -1)
 
 
 class SockFprog(ctypes.Structure):
@@ -64,18 +62,47 @@ def prctl(option: int, argument: int) -> None:
 
 
 def build_ruleset(read_paths: Iterable[str], scratch: str, networked: bool) -> int:
-    """A Landlock ruleset (its descriptor, >= HIGH_FD): everything denied but reading these paths and using the scratch.
+    """A Landlock ruleset: everything denied but reading these paths and using the scratch.
+
+    Made in a process of its own, which alone pays for importing the `landlock` package: each fork of this one would
+    cost a tenth more.
+
+    Returns:
+        Its descriptor, RULESET_FD.
 
     Raises:
         OSError: The kernel has no Landlock, or it is off.
     """
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                socket.send_fds(theirs, [b"made"], [_build_ruleset(read_paths, scratch, networked)])
+            except Exception as error:  # told to the one who waits
+                theirs.sendall(f"{type(error).__name__}: {error}".encode())
+            finally:
+                os._exit(0)
+        said, descriptors, _, _ = socket.recv_fds(ours, 1000, 1)
+        os.waitpid(pid, 0)
+    if not descriptors:
+        raise OSError(f"Landlock: {said.decode()}")
+    os.dup2(descriptors[0], RULESET_FD, inheritable=False)
+    os.close(descriptors[0])
+    return RULESET_FD
+
+
+def _build_ruleset(read_paths: Iterable[str], scratch: str, networked: bool) -> int:
+    plumbing = importlib.import_module("landlock.plumbing")
+    FSAccess = plumbing.FSAccess
     ctypes.set_errno(0)  # the package takes any errno left over for a failure
-    abi = landlock_abi_version()
+    abi = plumbing.landlock_abi_version()
     net, scoped = (LANDLOCK_NET_ALL if abi >= 4 and not networked else 0), (LANDLOCK_SCOPE_ALL if abi >= 6 else 0)
     attr = WholeRulesetAttr(int(FSAccess.all()), net, scoped)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
     ctypes.set_errno(0)
-    ruleset = get_create_ruleset()(ctypes.cast(ctypes.byref(attr), ctypes.POINTER(RulesetAttr)), size, 0)
+    pointer = ctypes.cast(ctypes.byref(attr), ctypes.POINTER(plumbing.RulesetAttr))
+    ruleset = plumbing.get_create_ruleset()(pointer, size, 0)
     read = FSAccess.READ_FILE | FSAccess.READ_DIR
     write = read | FSAccess.WRITE_FILE | FSAccess.REMOVE_DIR | FSAccess.REMOVE_FILE
     write |= FSAccess.MAKE_DIR | FSAccess.MAKE_REG | FSAccess.MAKE_SYM
@@ -86,26 +113,18 @@ def build_ruleset(read_paths: Iterable[str], scratch: str, networked: bool) -> i
             fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
             granted = access if Path(path).is_dir() else access & FSAccess.all_file()
             ctypes.set_errno(0)
-            get_add_rule()(ruleset, 1, ctypes.byref(PathBeneathAttr(int(granted), fd)), 0)
+            plumbing.get_add_rule()(ruleset, 1, ctypes.byref(plumbing.PathBeneathAttr(int(granted), fd)), 0)
             os.close(fd)
-    return lift(ruleset)
+    return ruleset
 
 
-def lift(fd: int) -> int:
-    """The same open file at a number from HIGH_FD on."""
-    high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH_FD)
-    os.close(fd)
-    return high
-
-
-@dataclass(frozen=True)
-class Confinement:
+class Confinement(NamedTuple):
     """Built once in the zygote; `enter` is what each child calls.
 
     Attributes:
         inherited: The seccomp filter of zygote and children, as bytes of `struct sock_filter`; empty at L0.
         added: The filter that each child adds, as the kernel takes it.
-        ruleset: Descriptor of the Landlock ruleset; -1 below L2.
+        ruleset: Descriptor of the Landlock ruleset, RULESET_FD; -1 below L2.
         uid: User and group to become, or -1 to stay.
         base_bytes: Address space that the zygote maps already.
         threads: How many the user may have; 0 where the kernel counts them by a user who is not this call's own.

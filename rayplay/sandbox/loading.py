@@ -1,7 +1,6 @@
 """Module names -> the tools in them. Standard library only: zygotes use it."""
 
 import importlib
-import inspect
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +28,7 @@ def load_tools(modules: list[str]) -> Iterator[Found]:
         for value in vars(module).values():
             if getattr(value, "__module__", "") != name:
                 continue
-            if inspect.isclass(value):
+            if isinstance(value, type):
                 yield from (Found(member, name, value) for member in vars(value).values() if is_tool(member))
             elif is_tool(value):
                 yield Found(value, name, None)

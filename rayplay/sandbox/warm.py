@@ -4,12 +4,10 @@ import os
 import socket
 import subprocess
 import tempfile
-from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from rayplay.errors import SandboxError, ToolboxError
 from rayplay.records import ToolSpec
@@ -27,15 +25,12 @@ GRACE_S = 2.0  # by how much the owner outwaits the zygote's own deadline
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-starter")
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """How a call ended, as the zygote saw it; printed and result are bytes that the child wrote."""
 
     ended_by: str
     exit: int
-    seconds: float
     cpu_s: float
-    max_rss_kb: int
     tainted: bool
     printed: bytes
     result: bytes
@@ -88,11 +83,11 @@ class Zygote:
     def _greet(self, setup: Setup) -> dict:
         limits, networked = setup.limits, "network" in setup.grants
         owner = os.geteuid() != 0 and setup.level < Level.L3  # at L3 the mounts are read-only for everybody
+        filters = filters_of(networked, owner) if setup.level is not Level.L0 else (b"", b"")
         config = {
             "modules": setup.modules,
             "search_paths": setup.search_paths,
             "level": setup.level.value,
-            "seccomp": encoded_filters(networked, owner) if setup.level is not Level.L0 else ("", ""),
             "limits": limits.model_dump(),
             "result_bytes": limits.output_bytes + limits.state_bytes + FRAME_BYTES,
             "scratch": self.launch.scratch,
@@ -102,7 +97,7 @@ class Zygote:
         }
         try:
             self.sock.settimeout(START_S)
-            send_frame(self.sock, config)
+            send_frame(self.sock, config, *filters)
             header, _ = receive_frame(self.sock)
         except (EOFError, OSError) as error:
             raise SandboxError(f"{setup.level.value} cannot start here: {self.complaint() or error}") from error
@@ -168,6 +163,6 @@ def start(launch: Launch, complaints: IO[bytes]) -> tuple[socket.socket, subproc
 
 
 @cache
-def encoded_filters(networked: bool, owner: bool) -> tuple[str, ...]:
-    """The seccomp filters of zygote and child in base64, built once for all zygotes of a kind."""
-    return tuple(b64encode(part).decode() for part in build_filters(networked, owner))
+def filters_of(networked: bool, owner: bool) -> tuple[bytes, ...]:
+    """The seccomp filters of zygote and child, built once for all zygotes of a kind."""
+    return tuple(build_filters(networked, owner))

@@ -6,6 +6,7 @@ from typing import Any
 
 _scan = json.JSONDecoder().scan_once
 HEADER_MAX = 64 * 1024 * 1024
+CHUNK = 1 << 16
 
 
 def send_frame(sock: socket.socket, header: dict[str, Any], *blobs: bytes) -> None:
@@ -19,18 +20,27 @@ def send_frame(sock: socket.socket, header: dict[str, Any], *blobs: bytes) -> No
 
 
 def receive_frame(sock: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
-    """Receive one frame.
+    """Receive one frame. The two sides take turns: nothing may follow a frame before it is answered.
 
     Raises:
         EOFError: The other side closed.
         OSError: The socket failed, or its timeout passed.
-        ValueError: Not a frame.
+        ValueError: Not a frame, or more than one.
     """
-    size = int.from_bytes(_exactly(sock, 4), "big")
-    if size > HEADER_MAX:
-        raise ValueError(f"frame header of {size} bytes")
-    header = read_json(_exactly(sock, size))
-    return header, [_exactly(sock, n) for n in header.pop("blobs")]
+    raw = _at_least(4, sock, b"")
+    start = 4 + int.from_bytes(raw[:4], "big")
+    if start > HEADER_MAX:
+        raise ValueError(f"frame header of {start} bytes")
+    raw = _at_least(start, sock, raw)
+    header = read_json(raw[4:start])
+    blobs = []
+    for size in header.pop("blobs"):
+        raw = _at_least(start + size, sock, raw)
+        blobs.append(raw[start : start + size])
+        start += size
+    if len(raw) > start:
+        raise ValueError(f"{len(raw) - start} bytes after a frame")
+    return header, blobs
 
 
 def read_json(encoded: bytes) -> Any:
@@ -47,10 +57,13 @@ def read_json(encoded: bytes) -> Any:
         raise ValueError("not JSON") from None
 
 
-def _exactly(sock: socket.socket, size: int) -> bytes:
-    parts = bytearray()
+def _at_least(size: int, sock: socket.socket, raw: bytes) -> bytes:
+    """What was received already, and more until it is `size` bytes: most frames come at the first asking."""
+    if len(raw) >= size:
+        return raw
+    parts = bytearray(raw)
     while len(parts) < size:
-        part = sock.recv(min(size - len(parts), 1 << 20))
+        part = sock.recv(CHUNK)
         if not part:
             raise EOFError("closed")
         parts += part

@@ -13,9 +13,7 @@ import signal
 import socket
 import sys
 import time
-from base64 import b64decode
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from rayplay import marks
 from rayplay.sandbox import confine, passage, scratch
 from rayplay.sandbox.child import Table, load_table, run_child
 from rayplay.sandbox.loading import failure
-from rayplay.sandbox.wire import receive_frame, send_frame
+from rayplay.sandbox.wire import CHUNK, receive_frame, send_frame
 
 SWEEP_FILES_MAX = 300  # more are left to the parent, which has no deadline to keep
 TICK_S = 0.02  # how often a running call's threads are counted and its scratch weighed
@@ -34,19 +32,19 @@ WEIGHING_SHARE = 10  # a weighing that takes long is not repeated before this ma
 class Zygote:
     """Holds the loaded tools and the confinement, and serves calls."""
 
-    def __init__(self, sock: socket.socket, config: dict[str, Any], table: Table) -> None:
+    def __init__(self, sock: socket.socket, config: dict[str, Any], filters: list[bytes], table: Table) -> None:
         self.sock = sock
         self.config = config
         self.limits = config["limits"]
         self.table = table
         self.scratch = config["scratch"]
         self.fork = choose_fork()
-        self.confinement = self._build_confinement()
+        self.confinement = self._build_confinement(*filters)
         scratch.give(self.scratch, self.confinement.uid)
         self.scratch_id = scratch.identity(self.scratch)
         self.scratch_size = os.stat(self.scratch).st_size
 
-    def _build_confinement(self) -> confine.Confinement:
+    def _build_confinement(self, inherited: bytes, added: bytes) -> confine.Confinement:
         level = self.config["level"]
         reads = [*self.config["read_paths"], *self.table.read_paths]
         networked = "network" in self.config["grants"]
@@ -55,7 +53,6 @@ class Zygote:
         ruleset = confine.build_ruleset(reads, self.scratch, networked) if level in ("L2", "L3") else -1
         if os.geteuid() == 0:
             confine.drop_bounding_set()
-        inherited, added = map(b64decode, self.config["seccomp"])
         uid = self.config["uid"] if os.geteuid() == 0 and level != "L0" else -1
         self.kernel_counts_threads = uid >= 0 or level == "L3"  # of this user or user namespace alone
         return confine.Confinement(
@@ -101,36 +98,52 @@ class Zygote:
 
     def call(self, request: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
         """Fork a child for a call (or a batch of pure ones), watch it to its end, and say how it ended."""
-        started = time.monotonic()
-        printed_r, printed_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        result_r, result_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        printed_r, printed_w = pipe_of_a_call()
+        result_r, result_w = pipe_of_a_call()
         zygote_pid = os.getpid()
         pid = self.fork()
         if pid == 0:
-            os.set_blocking(printed_w, True)
-            os.set_blocking(result_w, True)
             run_child(self, request, blobs, zygote_pid, (printed_w, result_w))
         os.close(printed_w)
         os.close(result_w)
         pidfd = open_pidfd(pid)
         calls = len(request["tools"])
         bounds = {printed_r: self.limits["output_bytes"], result_r: self.config["result_bytes"] * calls}
-        deadlines = (request["deadline_s"], request["deadline_s"] * calls)
-        watch = Watch(pid, pidfd, bounds, deadlines, self.sock.fileno(), partial(self._excess, pid))
-        ended_by = watch.until_end()
+        heads: dict[int, bytes] = {}
+        ended_by = ""
+        if not self._ends_soon(pidfd):
+            watch = Watch(self, pid, pidfd, bounds)
+            ended_by = watch.until_end(request["deadline_s"], request["deadline_s"] * calls)
+            heads = watch.heads
         _, code, usage = os.wait4(pid, 0)
-        for fd in (printed_r, result_r, *([pidfd] if pidfd >= 0 else [])):
+        outputs = []
+        for fd, bound in bounds.items():
+            outputs.append(drain(fd, bound, heads.get(fd, b"")))
             os.close(fd)
+            if len(outputs[-1]) > bound and not ended_by:
+                ended_by = "output"
+        if pidfd >= 0:
+            os.close(pidfd)
         if not self.confinement.inherited:
             reap_strays()
         header = {
             "ended_by": ended_by,
             "exit": os.waitstatus_to_exitcode(code),
-            "seconds": time.monotonic() - started,
             "cpu_s": usage.ru_utime + usage.ru_stime,
-            "max_rss_kb": usage.ru_maxrss,
         }
-        return header, [bytes(watch.heads[printed_r]), bytes(watch.heads[result_r])]
+        return header, outputs
+
+    def _ends_soon(self, pidfd: int) -> bool:
+        """Whether a child ends within the first tick, as most do: one waking, and few objects.
+
+        The zygote shares its pages with the child that it just forked; each that it writes to is copied.
+        """
+        if pidfd < 0:
+            return False
+        poll = select.poll()
+        poll.register(self.sock.fileno(), select.POLLRDHUP)
+        poll.register(pidfd, select.POLLIN)
+        return poll.poll(FIRST_TICK_S * 1000) == [(pidfd, select.POLLIN)]
 
     def _tidy(self) -> bool:
         """Empty the scratch; False where it takes too long or cannot be done, and the parent had better replace us."""
@@ -141,7 +154,7 @@ class Zygote:
         os.utime(self.scratch)  # the next call must not even read what the last one set it to
         return os.stat(self.scratch).st_size == self.scratch_size  # folders of some file systems never shrink
 
-    def _excess(self, pid: int) -> str:
+    def excess(self, pid: int) -> str:
         """What a running call has too much of: "threads", "disk" or "" = nothing."""
         if not self.kernel_counts_threads and confine.threads_of(pid) > self.limits["threads"]:
             return "threads"
@@ -150,61 +163,51 @@ class Zygote:
 
 
 class Watch:
-    """Waits for a child, reading what it writes within bounds; ends it at the deadline or over a bound.
+    """Waits for a child, reading what it writes within bounds; ends it at a deadline or over a bound."""
 
-    `deadlines` are seconds without a word from the child, and seconds in all.
-    """
+    def __init__(self, zygote: Zygote, pid: int, pidfd: int, bounds: dict[int, int]) -> None:
+        self.zygote, self.pid, self.pidfd, self.bounds = zygote, pid, pidfd, bounds
+        self.heads = dict.fromkeys(bounds, b"")
 
-    def __init__(
-        self,
-        pid: int,
-        pidfd: int,
-        bounds: dict[int, int],
-        deadlines: tuple[float, float],
-        control: int,
-        excess: Callable[[], str],
-    ) -> None:
-        self.pid, self.pidfd = pid, pidfd
-        self.bounds = bounds
-        self.silence_s, in_all_s = deadlines
-        self.last = time.monotonic() + in_all_s
-        self.deadline = time.monotonic() + self.silence_s
-        self.control = control
-        self.excess = excess
-        self.heads: dict[int, bytearray] = {fd: bytearray() for fd in bounds}
-
-    def until_end(self) -> str:
-        """Return "" where the child ended by itself, else why it was ended.
+    def until_end(self, silence_s: float, in_all_s: float) -> str:
+        """Return "" where the child ended by itself, else why it was ended; something may be left in its pipes.
 
         That is "deadline", "output", "threads", "disk" or "parent" (who has gone).
+
+        Args:
+            silence_s: Seconds without a word from the child.
+            in_all_s: Seconds in all.
         """
+        now = time.monotonic()
+        last, deadline, look_at = now + in_all_s, now + silence_s, now + TICK_S
         poll = select.poll()
-        poll.register(self.control, select.POLLRDHUP)
+        control = self.zygote.sock.fileno()
+        poll.register(control, select.POLLRDHUP)
         if self.pidfd >= 0:
             poll.register(self.pidfd, select.POLLIN)
-            poll.poll(FIRST_TICK_S * 1000)  # most calls end within it: one waking instead of one for each write
         for fd in self.bounds:
             poll.register(fd, select.POLLIN)
-        look_at = time.monotonic() + TICK_S
         while True:
             now = time.monotonic()
-            left_ms = (self.deadline - now) * 1000
+            left_ms = (deadline - now) * 1000
             if left_ms <= 0:
                 return self._end("deadline")
             events = dict(poll.poll(min(left_ms, TICK_S * 1000) + 1))
             for fd in self.bounds.keys() & events.keys():
-                if self._read(fd):
-                    self.deadline = min(self.last, now + self.silence_s)
+                part = read_some(fd, self.bounds[fd] + 1 - len(self.heads[fd]))
+                self.heads[fd] += part
+                if part:
+                    deadline = min(last, now + silence_s)
                 else:
                     poll.unregister(fd)
                 if len(self.heads[fd]) > self.bounds[fd]:
                     return self._end("output")
-            if self.control in events:
+            if control in events:
                 return self._end("parent")
             if self.pidfd in events or (self.pidfd < 0 and self._has_ended()):
-                return self._last_words()
+                return ""
             if (looked := time.monotonic()) > look_at:
-                if too_much := self.excess():
+                if too_much := self.zygote.excess(self.pid):
                     return self._end(too_much)
                 look_at = looked + max(TICK_S, WEIGHING_SHARE * (time.monotonic() - looked))
 
@@ -212,32 +215,36 @@ class Watch:
         """Whether the child is a zombie by now; its closing pipes wake the poll."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
-    def _last_words(self) -> str:
-        for fd in self.bounds:
-            while self._read(fd):
-                if len(self.heads[fd]) > self.bounds[fd]:
-                    return "output"
-        return ""
-
     def _end(self, why: str) -> str:
         if self.pidfd >= 0:
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         else:
             os.kill(self.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
-        for fd in self.bounds:
-            while len(self.heads[fd]) <= self.bounds[fd] and self._read(fd):
-                pass
         return why
 
-    def _read(self, fd: int) -> bool:
-        """Read once, at most one byte over the bound; False at end of file or when nothing is there."""
-        room = self.bounds[fd] + 1 - len(self.heads[fd])
-        try:
-            part = os.read(fd, min(max(room, 0), 1 << 16))
-        except BlockingIOError:
-            return False
-        self.heads[fd] += part
-        return bool(part)
+
+def drain(fd: int, bound: int, head: bytes) -> bytes:
+    """What came out of a pipe and what is still in it, at most one byte over the bound."""
+    while part := read_some(fd, bound + 1 - len(head)):
+        head += part
+        if len(part) < CHUNK:
+            break
+    return head
+
+
+def read_some(fd: int, most: int) -> bytes:
+    """What is in the pipe, as far as it goes at once; nothing at its end, or where nothing is in it."""
+    try:
+        return os.read(fd, min(most, CHUNK))
+    except BlockingIOError:
+        return b""
+
+
+def pipe_of_a_call() -> tuple[int, int]:
+    """A pipe whose read end never makes the reader wait."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(read_end, False)
+    return read_end, write_end
 
 
 def open_pidfd(pid: int) -> int:
@@ -291,10 +298,10 @@ def main() -> None:
     confine.prctl(confine.PR_SET_PDEATHSIG, confine.SIGKILL)
     confine.prctl(confine.PR_SET_DUMPABLE, 0)
     confine.prctl(confine.PR_SET_CHILD_SUBREAPER, 1)
-    config, _ = receive_frame(sock)
+    config, filters = receive_frame(sock)
     sys.path[:0] = config["search_paths"]
     try:
-        zygote = Zygote(sock, config, load_lean_table(config["modules"]))
+        zygote = Zygote(sock, config, filters, load_lean_table(config["modules"]))
     except Exception as error:  # the user's modules may raise anything; it is told, not survived
         send_frame(sock, {"failed": failure(error)})
         return
@@ -305,6 +312,7 @@ def main() -> None:
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     gc.collect()
     gc.freeze()
+    confine.libc.malloc_trim(0)  # a fork copies the tables of free pages too
     confine.prctl(confine.PR_SET_PDEATHSIG, 0)  # from here on the closing socket says it, and leaves time to tidy up
     introduction = zygote.introduction()
     if config["level"] == "L4":

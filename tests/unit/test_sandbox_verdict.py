@@ -18,7 +18,7 @@ def frame(kind: bytes, text: bytes = b"", state: bytes = b"") -> bytes:
 
 
 def reply(result: bytes = b"", printed: bytes = b"", **seen) -> Reply:
-    normal = {"ended_by": "", "exit": 0, "seconds": 0.1, "cpu_s": 0.1, "max_rss_kb": 1, "tainted": False}
+    normal = {"ended_by": "", "exit": 0, "cpu_s": 0.1, "tainted": False}
     return Reply(**{**normal, **seen}, printed=printed, result=result)
 
 
