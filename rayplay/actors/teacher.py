@@ -65,9 +65,7 @@ class RemoteTeacher:
         """`count` continuations without `stop_id`; those that never reach it are left out."""
         return self._ask(CALL_S, "continue_until", list(prompt_ids), count, max_new_tokens, stop_id, seed)
 
-    def say(
-        self, messages: Sequence[Message], tools: Sequence[ToolSpec], seed: int, temperature: float = 0.8
-    ) -> Message:
+    def say(self, messages: Sequence[Message], tools: Sequence[ToolSpec], seed: int, *, temperature: float) -> Message:
         """One assistant message."""
         return self._ask(CALL_S, "say", list(messages), list(tools), MESSAGE_TOKENS, seed, temperature)
 

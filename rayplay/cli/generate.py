@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rayplay.checking import check, load_tools, tool_modules
+from rayplay.checking import Checked, check, load_tools, tool_modules
 from rayplay.data.mixing import token_lengths
 from rayplay.data.prepare import LoadTeacher, no_teacher, prepare, wants_teacher
 from rayplay.data.writing import write_records
@@ -43,7 +43,8 @@ def command(
     extra = (f"data.train_tasks={rows}",) if rows else ()
     recipe = load_recipe(config, (*(overrides or ()), *extra))
     folder = output_dir or Path("generated") / Path(config).stem
-    specs = load_tools(recipe)
+    checked = check(recipe) if wants_teacher(recipe.data) else None
+    specs = checked.specs if checked else load_tools(recipe)
     with Sandbox(tool_modules(recipe), size=1, allow=recipe.sandbox.allow) as sandbox:
 
         def execute(name: str, arguments: Json, state: str | None = None) -> ToolResult:
@@ -53,7 +54,7 @@ def command(
                 raise ResourceError(f"tool {name!r} was unavailable while labels were made; run the command again")
             return result
 
-        with _teachers(recipe) as load_teacher:
+        with _teachers(recipe, checked) as load_teacher:
             prepared = prepare(
                 recipe.data, specs, execute, seed=recipe.seed, demonstrations=0, load_teacher=load_teacher
             )
@@ -69,11 +70,10 @@ def command(
 
 
 @contextmanager
-def _teachers(recipe: Recipe) -> Iterator[LoadTeacher]:
-    """Starts teachers, on the recipe's cluster, where a source wants one."""
-    if not wants_teacher(recipe.data):
+def _teachers(recipe: Recipe, checked: Checked | None) -> Iterator[LoadTeacher]:
+    """Starts teachers, on the recipe's cluster, where a source wants one and the recipe was checked for it."""
+    if checked is None:
         yield no_teacher
         return
-    found = check(recipe).facts
     with open_recipe_cluster(recipe):
-        yield teacher_loader(recipe, found)
+        yield teacher_loader(recipe, checked.facts)

@@ -11,9 +11,7 @@ from rayplay.errors import DataError
 from rayplay.records import Json, Message, Status, ToolCall, ToolSpec
 
 
-def endpoint(
-    base_url: str, model: str, api_key: str = "none", temperature: float = 0.8, timeout_s: float = 60.0
-) -> Ask:
+def endpoint(base_url: str, model: str, *, temperature: float, api_key: str = "none", timeout_s: float = 60.0) -> Ask:
     """An OpenAI-compatible server as the teacher.
 
     Raises (when asked):

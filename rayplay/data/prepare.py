@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from typing import NamedTuple
 
 from rayplay.data.census import Census
@@ -30,6 +31,7 @@ GENERATORS: dict[str, Rows] = {
     "toolbench_synthetic": lambda seed, count, side, options: synthetic_rows(seed, count, side, **options),
 }
 TEACHERS = ("teacher", "teacher_chat")
+TEACHER_TEMPERATURE = 0.8
 OPTIONS = {"zoo": {"group"}, "toolbench_synthetic": {"finish", "distractors"}}
 LEAST_HELD_OUT_SHARE = 0.1
 
@@ -44,7 +46,9 @@ class Prepared(NamedTuple):
 
 def wants_teacher(data: Data) -> bool:
     """Whether a source wants a model of ours as its teacher."""
-    return any(s.source in TEACHERS and "base_url" not in s.options for s in data.sources)
+    return any(
+        s.source == "teacher" or (s.source == "teacher_chat" and "base_url" not in s.options) for s in data.sources
+    )
 
 
 def no_teacher(name: str | None) -> Teacher:
@@ -187,8 +191,8 @@ def _taught(
 ) -> list[Entry]:
     """What a chat teacher wrote and solved.
 
-    Options: base_url, model, api_key and temperature of an OpenAI-compatible server, or a model alone (none: the
-    policy itself) for a teacher in a rollout worker; and the fields of ChatSettings.
+    Options: base_url, model and api_key of an OpenAI-compatible server, or a model alone (none: the policy itself) for
+    a teacher in a rollout worker; temperature; and the fields of ChatSettings.
     """
     options = source.options
     if "base_url" in options and "model" not in options:
@@ -197,13 +201,14 @@ def _taught(
         **{k: v for k, v in options.items() if k in ChatSettings.__dataclass_fields__} | {"seed": seed}
     )
     funnel = ChatFunnel()
+    temperature = options.get("temperature", TEACHER_TEMPERATURE)
     if "base_url" in options:
-        reach = {k: options[k] for k in ("base_url", "model", "api_key", "temperature") if k in options}
-        ask = importlib.import_module("rayplay.data.endpoint").endpoint(**reach)
+        reach = {k: options[k] for k in ("base_url", "model", "api_key") if k in options}
+        ask = importlib.import_module("rayplay.data.endpoint").endpoint(**reach, temperature=temperature)
         shown = teach(ask, specs, execute, settings, funnel)
     else:
         with closing(load_teacher(options.get("model"))) as teacher:
-            shown = teach(teacher.say, specs, execute, settings, funnel)
+            shown = teach(partial(teacher.say, temperature=temperature), specs, execute, settings, funnel)
     _tell(f"teacher_chat: {funnel.told()}")
     return [Entry(tasks_of(row)[0], row) for row in shown[:wanted]]
 

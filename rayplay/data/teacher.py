@@ -38,7 +38,7 @@ class Teacher(TeacherPolicy, Protocol):
 
     tokenizer: Any
 
-    def say(self, messages: Sequence[Message], tools: Sequence[ToolSpec], seed: int) -> Message:
+    def say(self, messages: Sequence[Message], tools: Sequence[ToolSpec], seed: int, *, temperature: float) -> Message:
         """One assistant message."""
 
     def close(self) -> None:
