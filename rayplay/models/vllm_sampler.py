@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import torch
 from vllm import EngineArgs, LLMEngine, SamplingParams
 from vllm.lora.request import LoRARequest
 from vllm.outputs import RequestOutput
@@ -48,6 +49,8 @@ class VllmSampler:
             own = {"enable_lora": True, "max_lora_rank": max_lora_rank, "max_loras": 1}
             own |= {"gpu_memory_utilization": gpu_memory_utilization}
         else:
+            # enforce_eager leaves a helper of vLLM's log probabilities to be compiled: a C++ compiler and half a minute
+            torch.compiler.set_stance("force_eager")
             # A prompt split over two steps rewinds its request's seeded generator, which CPU generators cannot do.
             own = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(8192, max_length)}
         self._engine = LLMEngine.from_engine_args(

@@ -1,7 +1,9 @@
 """A teacher in a rollout worker says what a forward pass of its model says, writes calls, and answers."""
 
 import math
+import os
 from contextlib import closing
+from unittest import mock
 
 import pytest
 import torch
@@ -37,6 +39,7 @@ def model_dir():
 @pytest.fixture(scope="module")
 def teacher(model_dir):
     with (
+        mock.patch.dict(os.environ, CXX="/nonexistent"),  # log probabilities need no compiler
         open_cluster(None, num_cpus=2),
         closing(RemoteTeacher(PoolSettings(), EngineSettings(model_dir), EpisodeLimits())) as started,
     ):
