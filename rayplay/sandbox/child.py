@@ -57,14 +57,15 @@ def load_table(modules: list[str]) -> Table:
     entries: dict[str, Entry] = {}
     for found in load_tools(modules):
         name = getattr(found.function, MARK)["name"]
-        entries.setdefault(name, Entry(found, adapters_of(found), integers_of(found)))
+        hints = get_type_hints(found.function, include_extras=True)
+        hints.pop("return", None)
+        entries.setdefault(name, Entry(found, adapters_of(hints), integers_of(hints)))
     return Table(entries, [home_of(name) for name in modules])
 
 
-def adapters_of(found: Found) -> dict[str, Adapter]:
+def adapters_of(hints: dict[str, Any]) -> dict[str, Adapter]:
     """Adapters of the parameters that are enums, dataclasses, dates and the like."""
-    hints = get_type_hints(found.function, include_extras=True)
-    needing = {name: hint for name, hint in hints.items() if name != "return" and not is_plain(hint)}
+    needing = {name: hint for name, hint in hints.items() if not is_plain(hint)}
     if not needing:
         return {}
     # pydantic makes every fork of this process dearer: only for tools that need it
@@ -72,10 +73,9 @@ def adapters_of(found: Found) -> dict[str, Adapter]:
     return {name: make(hint) for name, hint in needing.items()}
 
 
-def integers_of(found: Found) -> tuple[str, ...]:
+def integers_of(hints: dict[str, Any]) -> tuple[str, ...]:
     """Parameters that are integers: JSON schema takes 2.0 for one, Python does not."""
-    hints = get_type_hints(found.function, include_extras=True)
-    return tuple(name for name, hint in hints.items() if name != "return" and hint is int)
+    return tuple(name for name, hint in hints.items() if hint is int)
 
 
 def is_plain(hint: Any) -> bool:
