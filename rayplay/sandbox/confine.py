@@ -5,6 +5,7 @@ zygote: standard library and the `landlock` package only.
 """
 
 import ctypes
+import fcntl
 import importlib
 import os
 import resource
@@ -25,7 +26,7 @@ SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
 SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
 CAPABILITY_VERSION_3 = 0x20080522
 SYSCALL_RESTRICT_SELF = 446  # of every architecture
-RULESET_FD = 200  # far from those that a child sets up with dup2
+HIGH_FD = 200  # a descriptor that must survive dup2 in the child has this number or a higher one
 LANDLOCK_SCOPE_ALL = 0b11  # abstract unix sockets and signals, ABI 6
 LANDLOCK_NET_ALL = 0b11  # bind and connect over TCP, ABI 4
 
@@ -68,7 +69,7 @@ def build_ruleset(read_paths: Iterable[str], scratch: str, networked: bool) -> i
     cost a tenth more.
 
     Returns:
-        Its descriptor, RULESET_FD.
+        Its descriptor, HIGH_FD or more.
 
     Raises:
         OSError: The kernel has no Landlock, or it is off.
@@ -87,9 +88,9 @@ def build_ruleset(read_paths: Iterable[str], scratch: str, networked: bool) -> i
         os.waitpid(pid, 0)
     if not descriptors:
         raise OSError(f"Landlock: {said.decode()}")
-    os.dup2(descriptors[0], RULESET_FD, inheritable=False)
+    ruleset = fcntl.fcntl(descriptors[0], fcntl.F_DUPFD_CLOEXEC, HIGH_FD)  # a free number: the socket may have any
     os.close(descriptors[0])
-    return RULESET_FD
+    return ruleset
 
 
 def _build_ruleset(read_paths: Iterable[str], scratch: str, networked: bool) -> int:
@@ -124,7 +125,7 @@ class Confinement(NamedTuple):
     Attributes:
         inherited: The seccomp filter of zygote and children, as bytes of `struct sock_filter`; empty at L0.
         added: The filter that each child adds, as the kernel takes it.
-        ruleset: Descriptor of the Landlock ruleset, RULESET_FD; -1 below L2.
+        ruleset: Descriptor of the Landlock ruleset; -1 below L2.
         uid: User and group to become, or -1 to stay.
         base_bytes: Address space that the zygote maps already.
         threads: How many the user may have; 0 where the kernel counts them by a user who is not this call's own.

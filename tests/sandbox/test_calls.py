@@ -1,5 +1,6 @@
 """What comes back from good, bad and ill-timed calls, at every level."""
 
+import os
 import socket
 import threading
 
@@ -140,3 +141,17 @@ def test_gvisor_is_refused_with_the_reason(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(SandboxError, match="runsc"):
         Sandbox(("sample_tools",), level=Level.L4, search_paths=(HERE,))
+
+
+@pytest.mark.parametrize("taken", range(190, 201))
+def test_a_caller_with_many_open_files_starts_zygotes_whatever_numbers_their_sockets_get(taken: int):
+    held = [os.open(os.devnull, os.O_RDONLY)]
+    try:
+        while held[-1] < taken:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+        with Sandbox(["tools.python"], size=1) as sandbox:
+            call = ToolCall(call_id="c", name="python", arguments={"code": "print(1)"})
+            assert sandbox.run(sandbox.describe()[0], call).text == "1"
+    finally:
+        for fd in held:
+            os.close(fd)
