@@ -52,7 +52,7 @@ class BfclRounds:
         if plans:
             with self._run.say.stage(f"{stage.name}/bfcl", f"{len(plans)} BFCL cases, greedy", len(plans)) as bar:
                 fresh: list[Trajectory] = []
-                for result in self._run.pool.play(plans):
+                for result in self._run.player.pool.play(plans):
                     fresh += result.trajectories
                     bar.advance()
                 stage.seal(fresh, "bfcl")

@@ -13,10 +13,10 @@ from rayplay.mcp_tools import McpToolbox
 from rayplay.models.device import choose_dtype, count_gpus, usable_cores
 from rayplay.models.resolve import resolve_model
 from rayplay.models.tokenizers import load_dialect
+from rayplay.playing import judge_of
 from rayplay.recipe import McpTools, Recipe, ToolFunction
 from rayplay.records import Json, Message, ToolSpec
 from rayplay.rewards import find_rewards
-from rayplay.run import judge_of
 from rayplay.sandbox import Sandbox, require_level
 from rayplay.tool_files import tools_in
 from rayplay.training.checks import check_packages, check_training

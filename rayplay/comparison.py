@@ -35,10 +35,11 @@ from rayplay.evaluation.official import changes, compare, table_of_repeats
 from rayplay.evaluation.subjects import Subject
 from rayplay.metrics import GROUPINGS, counted, measure, measure_by, pass_rates
 from rayplay.opening import load_or_make_tasks, open_recipe_cluster, pool_settings, start_tool_actors, teacher_loader
+from rayplay.playing import Player, judge_of
 from rayplay.recipe import Evaluation, Recipe
 from rayplay.records import Demonstration, Json, Task, Trajectory
 from rayplay.rewards import success
-from rayplay.run import Run, judge_of
+from rayplay.run import Run
 from rayplay.store import RunFolder, read_lines
 
 NOBODY = Endpoint("http://127.0.0.1:9/v1", "none")  # listens there: nothing is left to be asked
@@ -248,7 +249,8 @@ def _opened(
             pool.start()
         teachers = teacher_loader(recipe, found)
         held_out = list(tasks) or load_or_make_tasks(recipe, tasks_folder, specs, tools[0], teachers).held_out
-        yield Run(recipe, kept, say, dialect, model_dir, pool, [], held_out, [], judge=judge_of(recipe, kept.path))
+        player = Player(pool, recipe.rewards, judge_of(recipe, kept.path), say)
+        yield Run(recipe, kept, say, dialect, model_dir, player, [], held_out, [])
 
 
 def _sealed_evaluations(subjects: list[Subject], run: RunFolder) -> dict[str, list[Trajectory]]:

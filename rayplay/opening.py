@@ -16,9 +16,10 @@ from rayplay.data.prepare import LoadTeacher, Prepared, prepare
 from rayplay.episode import EpisodeLimits
 from rayplay.errors import ResourceError, RunFolderError
 from rayplay.manifest import check_same_recipe, make_manifest
+from rayplay.playing import Player, judge_of
 from rayplay.recipe import Recipe
 from rayplay.records import Demonstration, Json, Status, Task, ToolCall, ToolResult, ToolSpec, digest
-from rayplay.run import Run, judge_of
+from rayplay.run import Run
 from rayplay.sandbox import Limits
 from rayplay.store import RunFolder, file_hash, read_lines, write_lines
 
@@ -51,9 +52,8 @@ def open_run(recipe: Recipe, folder: RunFolder, say: Say) -> Iterator[Run]:
             f"{'':<10} {counts}, {len(prepared.held_out)} held-out; "
             f"tools at {found['isolation']['level']}, {int(cluster.cpus)} cores, {int(cluster.gpus)} GPUs"
         )
-        run = Run(
-            recipe, folder, say, dialect, found["model_dir"], pool, *prepared, judge=judge_of(recipe, folder.path)
-        )
+        player = Player(pool, recipe.rewards, judge_of(recipe, folder.path), say)
+        run = Run(recipe, folder, say, dialect, found["model_dir"], player, *prepared)
         if recipe.evaluation.bfcl:
             benchmark = stack.enter_context(closing(BfclRounds(run)))
             run.benchmark = benchmark.score

@@ -9,9 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from rayplay.actors.pool import GroupResult, RolloutPool
 from rayplay.actors.rollout import GroupPlan, plan_group
 from rayplay.actors.training import train_policy
 from rayplay.alarms import measure_rates, raised
@@ -20,24 +18,15 @@ from rayplay.data import preference_pairs
 from rayplay.data.prepare import read_preferences
 from rayplay.dialects import Dialect
 from rayplay.errors import AlarmError, ModelError
-from rayplay.judge import Judge
 from rayplay.metrics import grouped, measure, measure_by
 from rayplay.pairs import ROWS, as_sample, needs_demonstration, pairs_of
+from rayplay.playing import Player
 from rayplay.recipe import Optimisation, Pairs, Recipe, Training
-from rayplay.records import Adapter, Demonstration, Pair, Record, Row, StopReason, Task, Trajectory, group_id
-from rayplay.rewards import find_rewards, score
+from rayplay.records import Adapter, Demonstration, Pair, Row, Task, Trajectory, group_id
 from rayplay.store import RunFolder, Stage, read_marked, round_name, write_json, write_lines, write_marked
 from rayplay.training.settings import settings_for
 
 RATES = "rates.json"
-SHARD_GROUPS = 8  # groups of one shard: what a kill can lose at most, per worker
-
-
-class Quarantined(Record):
-    """A group that was given up, and why."""
-
-    group: str
-    reason: str
 
 
 @dataclass
@@ -49,11 +38,10 @@ class Run:
     say: Say
     dialect: Dialect
     model_dir: str
-    pool: RolloutPool
+    player: Player
     train_tasks: list[Task] = field(default_factory=list)
     held_out: list[Task] = field(default_factory=list)
     demonstrations: list[Demonstration] = field(default_factory=list)
-    judge: Judge | None = None
     benchmark: Callable[[Stage], None] | None = None  # what else is measured wherever the held-out tasks are
     _loaded: str = ""
     _tokens: Counter[str] = field(default_factory=Counter)
@@ -63,7 +51,7 @@ class Run:
         wanted = adapter.version if adapter else "base"
         if wanted != self._loaded:
             with self.say.stage("publish", f"weights {wanted}", 1) as bar:
-                self.pool.load(adapter)
+                self.player.pool.load(adapter)
                 bar.advance()
             self._loaded = wanted
 
@@ -75,7 +63,7 @@ class Run:
     def take_tokens(self) -> dict[str, int]:
         """Tokens generated and trained since the last call."""
         taken, self._tokens = self._tokens, Counter()
-        return dict(taken)
+        return {"generated": self.player.take_generated(), **taken}
 
     def evaluate(self, stage: Stage) -> None:
         """Greedy episodes over the held-out tasks -> evaluation/ and metrics.json."""
@@ -83,7 +71,7 @@ class Run:
             plan_group(self.recipe.seed, f"eval/{task.task_id}", task, samples=1, temperature=0.0, policy=stage.name)
             for task in self.held_out
         ]
-        played = self._play(stage, plans, "evaluation", f"evaluate {len(plans)} held-out tasks, greedy")
+        played = self.player.play(stage, plans, "evaluation", f"evaluate {len(plans)} held-out tasks, greedy")
         metrics = {"metrics": measure(played), "by_kind": measure_by("kind", played), "n": len(played)}
         write_json(stage.path / "metrics.json", metrics)
         rate = metrics["metrics"].get("success_rate")
@@ -107,7 +95,7 @@ class Run:
             )
             for task in self.held_out
         ]
-        return self._play(stage, plans, name, f"{samples} samples of {len(plans)} held-out tasks")
+        return self.player.play(stage, plans, name, f"{samples} samples of {len(plans)} held-out tasks")
 
     def plan(self, stage: Stage, number: int, policy: str) -> list[GroupPlan]:
         """The round's groups, written before the first sample. Rounds walk through the tasks without repeating."""
@@ -169,7 +157,7 @@ class Run:
             try:
                 for ahead in upcoming:
                     stage = self.folder.stage(round_name(ahead))
-                    self._play(stage, self.plan(stage, ahead, self._loaded), "trajectories", stop=stop)
+                    self.player.play(stage, self.plan(stage, ahead, self._loaded), "trajectories", stop=stop)
             except Exception as error:
                 failures.append(error)
 
@@ -189,7 +177,7 @@ class Run:
     def roll_out(self, stage: Stage, plans: list[GroupPlan]) -> list[Trajectory]:
         """Sampled and scored trajectories of all planned groups, in the order of the plan."""
         episodes = sum(len(plan.seeds) for plan in plans)
-        played = self._play(stage, plans, "trajectories", f"sample {len(plans)} tasks, {episodes} episodes")
+        played = self.player.play(stage, plans, "trajectories", f"sample {len(plans)} tasks, {episodes} episodes")
         self._watch(stage, played)
         return played
 
@@ -325,92 +313,6 @@ class Run:
             self.say.line(f"{'':<10} {len(refused)} demonstrations left out; the first: {refused[0]}")
         return rows
 
-    def _play(
-        self, stage: Stage, plans: list[GroupPlan], into: str, what: str = "", stop: threading.Event | None = None
-    ) -> list[Trajectory]:
-        """Play what is not sealed yet, seal it in shards, and return all in the order of the plans.
-
-        With `stop` it works in the background: without a bar, and some groups may be missing in the end.
-        """
-        played = {t.sample_id: t for t in stage.sealed(Trajectory, into)}
-        given_up = {q.group for q in stage.sealed(Quarantined, f"{into}-quarantined")}
-        planned = {f"{plan.group}/{k}" for plan in plans for k in range(len(plan.seeds))}
-        have = {t.group for t in played.values()} | given_up
-        missing = [plan for plan in plans if plan.group not in have]
-        if missing and stop is not None:
-            self._seal_as_they_come(stage, self.pool.play(missing, stop), into, lambda: None, played)
-        elif missing:
-            with self.say.stage(f"{stage.name}/{into}", what, len(plans)) as bar:
-                bar.advance(len(plans) - len(missing))
-                self._seal_as_they_come(stage, self.pool.play(missing), into, bar.advance, played)
-        if stop is None:
-            self._check_losses(stage, into, len(plans))
-        return [played[sample] for sample in sorted(planned, key=_plan_order(plans)) if sample in played]
-
-    def _check_losses(self, stage: Stage, into: str, planned: int) -> None:
-        """Say how many groups were given up; a stage that lost them all must not look like a result."""
-        lost = stage.sealed(Quarantined, f"{into}-quarantined")
-        if len(lost) == planned:
-            raise AlarmError(f"{stage.name}: all {planned} groups were given up: {lost[0].reason}; see the run's logs/")
-        if lost:
-            self.say.line(f"{'':<10} {len(lost)} of {planned} groups were given up, the first because {lost[0].reason}")
-
-    def _seal_as_they_come(
-        self,
-        stage: Stage,
-        results: Iterable[GroupResult],
-        into: str,
-        advance: Callable[[], None],
-        played: dict[str, Trajectory],
-    ) -> None:
-        weights = self.recipe.rewards
-        rewards = find_rewards(weights, self.judge)
-        buffer: list[Trajectory] = []
-        groups = 0
-        sealed = {t.group for t in played.values()}
-        doubled = 0
-        for result in results:
-            if result.plan.group in sealed:  # the first result of a group counts
-                doubled += 1
-                continue
-            sealed.add(result.plan.group)
-            advance()
-            reason = result.quarantined or _never_fitted(result.trajectories)
-            if reason:
-                stage.seal([Quarantined(group=result.plan.group, reason=reason)], f"{into}-quarantined")
-                continue
-            if self.judge:
-                self.judge.prepare(result.trajectories)
-            buffer += [score(t, weights, rewards) for t in result.trajectories]
-            groups += 1
-            if groups >= SHARD_GROUPS:
-                self._seal(stage, buffer, into, played)
-                buffer, groups = [], 0
-        self._seal(stage, buffer, into, played)
-        if doubled:
-            self.say.line(f"{'':<10} {doubled} groups came a second time and were dropped")
-        if self.judge and self.judge.failures:
-            self.say.line(f"{'':<10} warning: the judge gave no grade for {self.judge.failures} answers so far")
-
-    def _seal(self, stage: Stage, scored: list[Trajectory], into: str, played: dict[str, Trajectory]) -> None:
-        if scored:
-            self._tokens["generated"] += sum(sum(t.sampled_mask) for t in scored)
-            stage.seal(scored, into)
-            played.update({t.sample_id: t for t in scored})
-
-
-def _never_fitted(group: list[Trajectory]) -> str:
-    """Why a group could not be sampled at all; "" where it could."""
-    if any(t.turns or t.stop_reason is not StopReason.PROMPT_TOO_LONG for t in group):
-        return ""
-    return f"the prompt has {group[0].prompt_length} tokens, no room for an answer; raise model.max_length"
-
-
-def judge_of(recipe: Recipe, folder: Path) -> Judge | None:
-    """The recipe's judge, which remembers in the run folder what it has graded; None where no reward asks for it."""
-    wanted = recipe.judge and "judge" in recipe.rewards
-    return Judge(recipe.judge, folder / "judge.jsonl") if wanted else None
-
 
 def demonstrated(stage: Stage) -> dict[str, Trajectory]:
     """The demonstrations that a round's groups may get as one more sample, by group."""
@@ -426,8 +328,3 @@ def pairs_in(shown: dict[str, Trajectory], groups: dict[str, list[Trajectory]], 
         for name, group in groups.items()
     ]
     return pairs_of(samples, wanted.strategy, wanted.min_margin, wanted.max_per_task, balance=wanted.balance_reasons)
-
-
-def _plan_order(plans: list[GroupPlan]) -> Callable[[str], tuple[int, int]]:
-    order = {f"{plan.group}/{k}": (i, k) for i, plan in enumerate(plans) for k in range(len(plan.seeds))}
-    return order.__getitem__

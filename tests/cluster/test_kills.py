@@ -129,31 +129,24 @@ def test_the_same_command_again_says_that_it_is_complete(workspace, unbroken):
     assert code == 0 and "complete" in output
 
 
-def test_tool_actors_and_rollout_workers_that_die_or_freeze_are_replaced(workspace, unbroken):
-    name, kinds = "faulty", "tools kill engine stop"
-    trigger = workspace / "now"
-    trigger.write_text(kinds)
-    code, output = finish(start(workspace, name, RAYPLAY_TEST_FAULT=str(trigger)))
-    assert code == 0, output[-3000:]
-    assert Path(f"{trigger}.fired").read_text().split() == kinds.split()  # the faults really fired
-    assert_every_group_once(workspace / name)
-    assert pairs_hash(workspace / name) == pairs_hash(unbroken)
-
-
-def test_a_kill_and_ctrl_c_end_everything_and_the_run_goes_on_where_it_was(workspace, unbroken):
+def test_after_a_kill_dying_actors_and_ctrl_c_the_run_ends_with_the_same_pairs(workspace, unbroken):
+    """The driver is killed while it samples; then actors die or freeze; then Ctrl-C ends it while it trains."""
     code, output = finish(start(workspace, "stopped", **{FAULT: "round-001:shard_1_without_hash"}))
     assert code == -signal.SIGKILL, output[-2000:]  # the fault really fired
-    interrupt(workspace, "stopped", "training/*")
+    trigger, kinds = workspace / "now", "tools kill engine stop"
+    trigger.write_text(kinds)
+    interrupt(workspace, "stopped", "training/*", RAYPLAY_TEST_FAULT=str(trigger))
+    assert Path(f"{trigger}.fired").read_text().split() == kinds.split()
     code, output = finish(start(workspace, "stopped"))
     assert code == 0, output[-3000:]
     assert_every_group_once(workspace / "stopped")
     assert pairs_hash(workspace / "stopped") == pairs_hash(unbroken)
 
 
-def interrupt(workspace: Path, name: str, file: str) -> None:
+def interrupt(workspace: Path, name: str, file: str, **env: str) -> None:
     """Start a run and press Ctrl-C once a file of its round is there."""
-    process = start(workspace, name)
-    deadline = time.monotonic() + 100
+    process = start(workspace, name, **env)
+    deadline = time.monotonic() + 240
     while not any((workspace / name / "round-001").glob(file)) and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
