@@ -1,4 +1,4 @@
-"""A real model through vLLM's server, the official handler and the official checker; then the same folder again."""
+"""A real model through vLLM's server, the official handler and the official checker."""
 
 import json
 import subprocess
