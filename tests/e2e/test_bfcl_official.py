@@ -142,7 +142,8 @@ def test_rounds_are_scored_once_and_judged_again_without_sampling(tmp_path):
     say = Say(Console(file=StringIO()))
     asked = cases[0]["turns"][0][0]["content"]
     seen = Task.build("t", (Message(role="user", content=asked),), ())
-    run = SimpleNamespace(recipe=recipe, folder=RunFolder(tmp_path), train_tasks=[seen], say=say, pool=pool)
+    player = SimpleNamespace(pool=pool)
+    run = SimpleNamespace(recipe=recipe, folder=RunFolder(tmp_path), train_tasks=[seen], say=say, player=player)
     rounds = BfclRounds(run)
     try:
         for _ in range(2):
