@@ -12,7 +12,7 @@ export DO_NOT_TRACK := 1
 .PHONY: setup quickstart test lint clean help
 
 help:
-	@echo "make quickstart   set up, then teach a small model to call tools (5 to 20 minutes on two cores)"
+	@echo "make quickstart   set up, then teach a small model to call tools (5 to 25 minutes on two cores)"
 	@echo "make test         set up, then run all tests"
 	@echo "make setup        the environment in .venv ($(GPU) list); quick when nothing changed"
 	@echo "make lint         ruff"
