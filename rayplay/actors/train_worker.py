@@ -1,4 +1,4 @@
-"""What every Ray Train worker runs. A module of its own: only these processes load torch, TRL and PEFT to train."""
+"""What every Ray Train worker runs. A module of its own: only these processes need TRL's trainers."""
 
 import os
 import tempfile

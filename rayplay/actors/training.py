@@ -181,7 +181,7 @@ def _torch_trainer(
 
 def _train_worker(config: Json, *, mailbox: ActorHandle, start: ray.ObjectRef) -> None:
     """What every Ray Train worker runs."""
-    # by name: whoever unpickles this function, the driver and Ray Train's controller too, would load TRL and PEFT
+    # by name: else Ray Train's controller, which unpickles this function too, would load transformers, TRL and PEFT
     importlib.import_module("rayplay.actors.train_worker").train(config, mailbox, start)
 
 
