@@ -49,7 +49,6 @@ class Player:
         """
         played = {t.sample_id: t for t in stage.sealed(Trajectory, into)}
         given_up = {q.group for q in stage.sealed(Quarantined, f"{into}-quarantined")}
-        planned = {f"{plan.group}/{k}" for plan in plans for k in range(len(plan.seeds))}
         have = {t.group for t in played.values()} | given_up
         missing = [plan for plan in plans if plan.group not in have]
         if missing and stop is not None:
@@ -60,7 +59,8 @@ class Player:
                 self._seal_as_they_come(stage, self.pool.play(missing), into, bar.advance, played)
         if stop is None:
             self._check_losses(stage, into, len(plans))
-        return [played[sample] for sample in sorted(planned, key=_plan_order(plans)) if sample in played]
+        planned = (f"{plan.group}/{k}" for plan in plans for k in range(len(plan.seeds)))
+        return [played[sample] for sample in planned if sample in played]
 
     def _check_losses(self, stage: Stage, into: str, planned: int) -> None:
         """Say how many groups were given up; a stage that lost them all must not look like a result."""
@@ -124,8 +124,3 @@ def _never_fitted(group: list[Trajectory]) -> str:
     if any(t.turns or t.stop_reason is not StopReason.PROMPT_TOO_LONG for t in group):
         return ""
     return f"the prompt has {group[0].prompt_length} tokens, no room for an answer; raise model.max_length"
-
-
-def _plan_order(plans: list[GroupPlan]) -> Callable[[str], tuple[int, int]]:
-    order = {f"{plan.group}/{k}": (i, k) for i, plan in enumerate(plans) for k in range(len(plan.seeds))}
-    return order.__getitem__
