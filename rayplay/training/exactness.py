@@ -11,8 +11,9 @@ from rayplay.training.trie import fold
 
 SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
 WHOLE_CONTEXT = {"full_attention", "global"}
-PROBE = [[*range(2, 10), 10 + row, *range(20 + 9 * row, 36 + 9 * row)] for row in range(3)]
-TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4}  # of the probe's hidden states, relative; measured 1e-7
+TRUNK = 8
+PROBE = [[*range(2, 2 + TRUNK), 10 + row, *range(20 + 9 * row, 36 + 9 * row)] for row in range(3)]
+TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4}  # of the probe's median token, relative; measured 2e-6
 HALF_TOLERANCE = 0.05  # measured on SmolLM2 in bfloat16: 0.005 where it is exact, 0.8 where a mask is ignored
 
 
@@ -69,7 +70,11 @@ def settle_attention(model) -> None:
 
 
 def _error_of_probe(model) -> float:
-    """Relative difference of hidden states; infinite where the model refuses its arguments."""
+    """Relative difference of hidden states behind the trunk; infinite where the model refuses its arguments.
+
+    Of each row the median token, of these the worst: a wrong mask or position moves all that follows, while rounding
+    alone can be magnified a thousandfold at one token (SmolLM2 in float32 with AVX-512: 1e-3 at one token of a row).
+    """
     trie = fold(PROBE)
     training = model.training
     model.eval()
@@ -84,4 +89,6 @@ def _error_of_probe(model) -> float:
         return float("inf")
     finally:
         model.train(training)
-    return float((shared_UH[torch.tensor(trie.paths, device=model.device)] - rows_BTH).norm() / rows_BTH.norm())
+    apart_BTH = shared_UH[torch.tensor(trie.paths, device=model.device)] - rows_BTH
+    errors_BT = apart_BTH.norm(dim=-1) / rows_BTH.norm(dim=-1)
+    return float(errors_BT[:, TRUNK:].median(dim=1).values.max())

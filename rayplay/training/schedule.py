@@ -4,6 +4,7 @@ The plan depends on the seed alone, never on the number of workers or on micro-b
 resumed run train on the same steps. Rows are dealt out evenly, so that no step is much smaller than the others.
 """
 
+import bisect
 import itertools
 import math
 import random
@@ -36,17 +37,39 @@ def plan_steps(
     """
     num_rows = sum(map(len, families))
     per_epoch = math.ceil(num_rows / batch_size)
-    if num_rows // per_epoch < num_workers:
-        raise ResourceError(
-            f"training: {num_rows} rows in {per_epoch} steps give {num_rows // per_epoch} rows a step, "
-            f"but training.num_workers is {num_workers}; lower it or raise training.batch_size"
-        )
     total = max_steps if max_steps is not None else max(1, round(per_epoch * num_epochs))
     steps: list[list[int]] = []
     while len(steps) < total:
         dealt = list(families)
         random.Random(seed_of(seed, "epoch", len(steps) // per_epoch)).shuffle(dealt)
         order = list(itertools.chain.from_iterable(dealt))
-        bounds = [round(i * num_rows / per_epoch) for i in range(per_epoch + 1)]
+        bounds = _bounds(list(itertools.accumulate(map(len, dealt))), per_epoch, batch_size)
         steps.extend(order[a:b] for a, b in itertools.pairwise(bounds))
+    fewest = min(map(len, steps))
+    if fewest < num_workers:
+        raise ResourceError(
+            f"training: {num_rows} rows in {per_epoch} steps give {fewest} rows to the smallest step, "
+            f"but training.num_workers is {num_workers}; lower it or raise training.batch_size"
+        )
     return steps[:total]
+
+
+def _bounds(ends: list[int], steps: int, batch_size: int) -> list[int]:
+    """Where each of `steps` begins and the last one ends: evenly, but at the end of a family where one is near.
+
+    Args:
+        ends: One past the last row of each family, ascending.
+        steps: Their number.
+        batch_size: Rows of a step, at most.
+    """
+    total = ends[-1]
+    bounds = [0]
+    for left in range(steps - 1, -1, -1):
+        goal = round((steps - left) * total / steps)
+        lowest = max(total - left * batch_size, bounds[-1] + 1)
+        highest = min(total - left, bounds[-1] + batch_size)
+        after = bisect.bisect_left(ends, goal)
+        near = [end for end in ends[max(after - 1, 0) : after + 1] if abs(end - goal) <= batch_size // 4]
+        fitting = [end for end in near if lowest <= end <= highest]
+        bounds.append(min(fitting, key=lambda end: abs(end - goal), default=min(max(goal, lowest), highest)))
+    return bounds

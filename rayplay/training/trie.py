@@ -97,7 +97,9 @@ def families(rows: Sequence[Tokens]) -> list[list[int]]:
 
 
 def share_out(rows: Sequence[Tokens], parts: int) -> list[list[int]]:
-    """Indices of `rows` in `parts` runs of lexicographic order with about equally many unique tokens, none empty.
+    """Indices of `rows` in `parts` runs of lexicographic order, none empty, with the least work for the busiest.
+
+    A run costs the nodes of its own trie: what its first row shares with the run before is forwarded again.
 
     Raises:
         ValueError: There are fewer rows than parts.
@@ -105,17 +107,28 @@ def share_out(rows: Sequence[Tokens], parts: int) -> list[list[int]]:
     if len(rows) < parts:
         raise ValueError(f"{len(rows)} rows cannot be shared by {parts} workers")
     order = sorted(range(len(rows)), key=lambda r: rows[r])
-    ordered = [rows[r] for r in order]
-    fresh = [len(b) - shared_length(a, b) for a, b in zip([(), *ordered[:-1]], ordered, strict=True)]
-    goal, done, runs = sum(fresh) / parts, 0, [[] for _ in range(parts)]
-    part = 0
-    for position, (r, new) in enumerate(zip(order, fresh, strict=True)):
-        left = len(order) - position
-        must_move = left == parts - part - 1
-        if runs[part] and part < parts - 1 and (must_move or done + new / 2 >= goal * (part + 1)):
-            part += 1
-        runs[part].append(r)
-        done += new
+    low, high = max(map(len, rows)), count_unique(rows)
+    while low < high:
+        limit = (low + high) // 2
+        low, high = (low, limit) if len(_runs(rows, order, limit)) <= parts else (limit + 1, high)
+    runs = _runs(rows, order, low)
+    while len(runs) < parts:
+        longest = max(runs, key=len)
+        at, half = runs.index(longest), len(longest) // 2
+        runs[at : at + 1] = [longest[:half], longest[half:]]
+    return runs
+
+
+def _runs(rows: Sequence[Tokens], order: list[int], limit: int) -> list[list[int]]:
+    """The fewest runs of `order` whose tries have at most `limit` nodes each (or one row)."""
+    runs: list[list[int]] = []
+    size = 0
+    for r in order:
+        size += len(rows[r]) - (shared_length(rows[runs[-1][-1]], rows[r]) if runs else 0)
+        if not runs or size > limit:
+            runs.append([])
+            size = len(rows[r])
+        runs[-1].append(r)
     return runs
 
 

@@ -53,6 +53,16 @@ def test_rows_that_share_a_prefix_can_be_dealt_together():
     assert any({0, 1, 2, 3} <= set(step) or {4, 5, 6, 7} <= set(step) for step in steps)
 
 
+def test_steps_end_with_a_family_where_that_is_near():
+    alike = [list(range(8 * k, 8 * k + 8 - (k % 7 == 3))) for k in range(40)]
+    steps = plan_steps(alike, 16, 1.0, None, seed=0)
+    assert len(steps) == 20
+    assert sorted(r for step in steps for r in step) == sorted(r for rows in alike for r in rows)
+    assert all(12 <= len(step) <= 16 for step in steps)
+    assert sum(any(set(rows) & set(step) and set(rows) - set(step) for rows in alike) for step in steps) == 0
+    assert [len(step) for step in plan_steps([list(range(50))], 16, 1.0, None, seed=0)] == [12, 13, 13, 12]
+
+
 def test_steps_cover_every_row_once_an_epoch_in_even_sizes():
     steps = plan_steps(singles(28), 8, 2.0, None, seed=0)
     assert [len(step) for step in steps] == [7] * 8

@@ -1,5 +1,6 @@
 """Tries: every token once, every row recoverable, and no row lost in splitting or sharing out."""
 
+import itertools
 import random
 
 import pytest
@@ -54,6 +55,11 @@ def test_sharing_out_gives_every_worker_rows_and_each_row_to_one(rows, parts):
     assert len(shares) == parts
     assert all(shares)
     assert sorted(r for share in shares for r in share) == list(range(len(rows)))
+    order = [r for share in shares for r in share]
+    busiest = max(count_unique([rows[r] for r in share]) for share in shares)
+    for cuts in itertools.combinations(range(1, len(rows)), parts - 1):
+        other = [order[a:b] for a, b in itertools.pairwise((0, *cuts, len(rows)))]
+        assert busiest <= max(count_unique([rows[r] for r in share]) for share in other)
 
 
 def test_rows_that_share_nothing_stand_alone_and_rows_that_share_much_go_together():
