@@ -22,8 +22,6 @@ from rayplay.tool_files import tools_in
 from rayplay.training.checks import check_packages, check_training
 from rayplay.training.settings import settings_for
 
-GIB_PER_WORKER = 2.5  # measured: an engine or a trainer of the 135M model peaks below this on CPU
-
 
 class Checked(NamedTuple):
     """What `check` found: facts for people and for the manifest, the tools, and how the model speaks."""
