@@ -20,7 +20,9 @@ from rayplay.records import Demonstration, Json, Message, Task, ToolCall, seed_o
 SOURCE = "zoo"
 LICENCE = "MIT"
 GROUP = 4  # requests over the same tools
-KINDS = {"call": 0.63, "parallel": 0.07, "irrelevant": 0.24, "missing": 0.06}
+KINDS = {"call": 0.56, "parallel": 0.05, "irrelevant": 0.28, "missing": 0.11}
+NEAR_SHARE = 0.55  # of the irrelevant requests: about the same thing as an offered function, but not what it does
+NOTHING_SAID_SHARE = 0.4  # of the requests with something missing
 SAID_SHARE = 0.45  # of the optional parameters: the rest must be left out
 ASKED_SHARE = 0.5  # of the requests whose blueprint has written questions
 NUM_TOOLS = {1: 0.5, 2: 0.2, 3: 0.18, 4: 0.12}
@@ -89,16 +91,16 @@ def _episode(
     if kind == "irrelevant":
         if rng.random() < 0.12:
             return rng.choice(lists["chitchat"]), [], rng.choice(lists["refusal"])
-        near = functions[0].blueprint if rng.random() < 0.3 else None
+        near = functions[0].blueprint if rng.random() < NEAR_SHARE else None
         other = draw_function(rng, split, near, tuple(f.blueprint.key for f in functions))
         return _lead(_sentence(other, _say(other, rng), rng), rng), [], rng.choice(lists["refusal"])
     function = rng.choice(functions)
     said = _say(function, rng)
     if kind == "missing":
-        needed = [entry for entry in said if function.required(entry[0])]
-        lost = rng.choice(needed)
+        lost = rng.choice([entry for entry in said if function.required(entry[0])])
+        left = [] if rng.random() < NOTHING_SAID_SHARE else [entry for entry in said if entry is not lost]
         ask = rng.choice(lists["ask"]).format(x=lost[0].words)
-        return _lead(_sentence(function, [e for e in said if e is not lost], rng), rng), [], ask
+        return _lead(_sentence(function, left, rng), rng), [], ask
     calls = [(function.spec.name, _arguments(function, said))]
     if kind == "call":
         return _lead(_sentence(function, said, rng), rng), calls, ""
