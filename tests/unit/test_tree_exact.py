@@ -16,6 +16,7 @@ from transformers import (
 from trl.trainer.utils import FusedCausalLMOutput, add_fused_lm_head
 
 from rayplay.errors import RecipeError
+from rayplay.training import attention
 from rayplay.training.exactness import settle_attention, why_not_exact
 from rayplay.training.tree import IGNORED, Sharing, share_prefixes
 
@@ -199,3 +200,19 @@ def test_a_model_that_drops_the_blocks_is_given_a_dense_mask_and_one_that_ignore
     assert drops.config._attn_implementation == "sdpa"
     with pytest.raises(RecipeError, match=r"MptForCausalLM does not take masks and positions.*tree_packing=false"):
         settle_attention(MptForCausalLM(MptConfig(vocab_size=300, d_model=32, n_layers=2, n_heads=4)))
+
+
+@pytest.mark.parametrize(("moved", "chosen"), [(slice(20, 21), attention.NAME), (slice(8, None), "sdpa")])
+def test_rounding_at_one_token_costs_no_model_its_blocks_and_an_error_behind_the_trunk_does(monkeypatch, moved, chosen):
+    exact = attention.hidden_states
+
+    def disturbed(model, trie, device):
+        hidden_UH = exact(model, trie, device).clone()
+        if model.config._attn_implementation == attention.NAME:
+            hidden_UH[moved] *= 1.01
+        return hidden_UH
+
+    monkeypatch.setattr(attention, "hidden_states", disturbed)
+    model = make_model(lora=False)
+    settle_attention(model)
+    assert model.config._attn_implementation == chosen
