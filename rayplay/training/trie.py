@@ -107,11 +107,14 @@ def share_out(rows: Sequence[Tokens], parts: int) -> list[list[int]]:
     if len(rows) < parts:
         raise ValueError(f"{len(rows)} rows cannot be shared by {parts} workers")
     order = sorted(range(len(rows)), key=lambda r: rows[r])
-    low, high = max(map(len, rows)), count_unique(rows)
+    ordered = [rows[r] for r in order]
+    fresh = [len(b) - shared_length(a, b) for a, b in zip([(), *ordered[:-1]], ordered, strict=True)]
+    costs = list(zip(order, map(len, ordered), fresh, strict=True))
+    low, high = max(map(len, rows)), sum(fresh)
     while low < high:
         limit = (low + high) // 2
-        low, high = (low, limit) if len(_runs(rows, order, limit)) <= parts else (limit + 1, high)
-    runs = _runs(rows, order, low)
+        low, high = (low, limit) if len(_runs(costs, limit)) <= parts else (limit + 1, high)
+    runs = _runs(costs, low)
     while len(runs) < parts:
         longest = max(runs, key=len)
         at, half = runs.index(longest), len(longest) // 2
@@ -119,15 +122,15 @@ def share_out(rows: Sequence[Tokens], parts: int) -> list[list[int]]:
     return runs
 
 
-def _runs(rows: Sequence[Tokens], order: list[int], limit: int) -> list[list[int]]:
-    """The fewest runs of `order` whose tries have at most `limit` nodes each (or one row)."""
+def _runs(costs: Sequence[tuple[int, int, int]], limit: int) -> list[list[int]]:
+    """The fewest runs of rows, (index, length, nodes beyond the row before) each, with at most `limit` nodes."""
     runs: list[list[int]] = []
     size = 0
-    for r in order:
-        size += len(rows[r]) - (shared_length(rows[runs[-1][-1]], rows[r]) if runs else 0)
+    for r, length, new in costs:
+        size += new
         if not runs or size > limit:
             runs.append([])
-            size = len(rows[r])
+            size = length
         runs[-1].append(r)
     return runs
 
