@@ -23,7 +23,7 @@ GROUP = 4  # requests over the same tools
 KINDS = {"call": 0.56, "parallel": 0.05, "irrelevant": 0.28, "missing": 0.11}
 NEAR_SHARE = 0.55  # of the irrelevant requests: about the same thing as an offered function, but not what it does
 NOTHING_SAID_SHARE = 0.4  # of the requests with something missing
-SAID_SHARE = 0.45  # of the optional parameters: the rest must be left out
+SAID_SHARE = 0.5  # of the optional parameters: the rest must be left out
 ASKED_SHARE = 0.5  # of the requests whose blueprint has written questions
 NUM_TOOLS = {1: 0.5, 2: 0.2, 3: 0.18, 4: 0.12}
 
@@ -230,7 +230,7 @@ def _sort(said: Said, rng: random.Random) -> tuple[list[str], list[str], list[st
 
 
 def _stated(parameter: Parameter, value: Value, rng: random.Random) -> str:
-    shown = value.said.get("q") or value.said.get("d") or value.said.get("t") or value.said.get("m") or value.said["v"]
+    shown = next(value.said[form] for form in "qdtmpv" if form in value.said)
     forms = (f"The {parameter.words} is {shown}.", f"Use {shown} as the {parameter.words}.",
              f"The {parameter.words} should be {shown}.")  # fmt: skip
     return rng.choice(forms)

@@ -1,7 +1,7 @@
 """What functions may be drawn: blueprints written in `zoo/functions.json`, and abstract ones put together from words.
 
 A written blueprint gives each parameter as `kind name/name|phrase/phrase|description` (`?` before it: optional, `=x`
-behind its names: its default), and may end with whole questions that say some of them (`{name}`, `{name:m}`: a form of
+behind its names: its default; the kind `rate` becomes a percentage or a decimal anew in every schema), and may end with whole questions that say some of them (`{name}`, `{name:m}`: a form of
 `zoo_values.Value`). Abstract ones work something out from measures ("estimate the drift of a glacier") or
 look something up about a thing that has a name ("find the opening hours of the castle Ruvo").
 """
@@ -18,6 +18,7 @@ from rayplay.records import digest
 
 _PARAMETER = re.compile(r"(\??)(\w+(?:\([^)]*\))?(?::[^|=]*?)?) ([\w/]+)(?:=([^|]*))?\|([^|]*)\|(.*)")
 MAY_BE_NEGATIVE = ("temperature", "angle", "slope", "altitude", "acceleration", "starting speed")
+RATE_SHARE = 0.15  # of the functions that work something out: a percentage among their measures
 HELD_OUT_ONE_IN = 6  # of the written blueprints: never among training schemas
 
 
@@ -120,6 +121,10 @@ def _measured(rng: random.Random, noun: str) -> Blueprint:
         slots.append(Slot(rng.choice((f"num({low},500)", f"int({low},300)")), (name, f"{noun.split()[-1]}_{name}"),
                           (f"{_article(measure)} {measure} of {{v}} {unit}",), f"{measure.capitalize()} in {unit}",
                           rng.random() < 0.2))  # fmt: skip
+    if rng.random() < RATE_SHARE:
+        rate = rng.choice(lists["rate"])
+        slots.append(Slot("rate", (rate.replace(" ", "_"),), (f"{_article(rate)} {rate} of {{v}}%",),
+                          rate.capitalize()))  # fmt: skip
     counted = rng.choice(lists["counted"])
     extras = (
         Slot("int(1,40)", (f"num_{counted}", f"{counted}_count"), (f"{{v}} {counted}",), f"Number of {counted}"),

@@ -2,7 +2,7 @@
 
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rayplay.data.zoo_blueprints import Blueprint, Slot, abstract_blueprint, blueprints, is_abstract
 from rayplay.data.zoo_values import Value, draw_value, join, schema_of_kind
@@ -69,7 +69,7 @@ def build(blueprint: Blueprint, rng: random.Random) -> Function:
     kept = set(rng.sample(optional, rng.randint(0, len(optional))))
     taken: list[str] = []
     parameters = []
-    for slot in (s for s in blueprint.slots if not s.optional or s in kept):
+    for slot in (_rated(s, rng) for s in blueprint.slots if not s.optional or s in kept):
         name = rng.choice([n for n in slot.names if n not in taken] or [f"{slot.names[0]}_{len(taken)}"])
         taken.append(name)
         schema = schema_of_kind(slot.kind, rng)
@@ -84,6 +84,20 @@ def build(blueprint: Blueprint, rng: random.Random) -> Function:
         name=_name(blueprint, style, rng), description=_summary(blueprint, parameters, rng), parameters=schema
     )
     return Function(blueprint, tuple(parameters), spec)
+
+
+def _rated(slot: Slot, rng: random.Random) -> Slot:
+    """People say 5 %; whether a function wants 5 or 0.05 stands in its description alone."""
+    if slot.kind != "rate":
+        return slot
+    kind, unit = rng.choice(_RATES)
+    return replace(slot, kind=kind, description=f"{slot.description} {unit}")
+
+
+_RATES = (
+    ("pct", "in percent"), ("pct", "as a percentage (5 for 5%)"), ("decpct", "as a decimal"),
+    ("decpct", "as a decimal (0.05 for 5%)"), ("decpct", "as a fraction of 1 (10% is 0.1)"),
+)  # fmt: skip
 
 
 def _name(blueprint: Blueprint, style: str, rng: random.Random) -> str:

@@ -68,7 +68,7 @@ def schema_of_kind(kind: str, rng: random.Random) -> Json:
     if name == "enum":
         return {"type": "string", "enum": rest.split(",")}
     if name in ("nums", "nums2", "ints"):
-        return {"type": "array", "items": {"type": "integer" if name == "ints" else "number"}}
+        return {"type": "array", "items": {"type": "integer" if name == "ints" and rng.random() < 0.6 else "number"}}
     if name == "list":
         return {"type": "array", "items": {"type": "string"}}
     if name == "obj":
@@ -166,12 +166,12 @@ def _money(bounds: list[float], schema: Json, rng: random.Random, scale: int = 1
 def _percent(bounds: list[float], schema: Json, rng: random.Random, divisor: int = 1) -> Value:
     shown: float = rng.choice((rng.randint(1, 30), round(rng.uniform(1, 12), 1)))
     value = round(shown / divisor, 5) if divisor > 1 else shown
-    return Value(value, {"v": f"{shown}", "p": f"{shown}"})
+    return Value(value, {"v": f"{shown}", "p": f"{shown}%"})
 
 
 def _list_of_numbers(bounds: list[float], schema: Json, rng: random.Random, size: int = 0) -> Value:
     whole = schema["items"]["type"] == "integer" or rng.random() < 0.6
-    count = size or rng.randint(3, 6)
+    count = size or rng.randint(2, 9)
     values = [rng.randint(1, 99) if whole else round(rng.uniform(0.5, 60), 1) for _ in range(count)]
     if not size and rng.random() < 0.15:
         values = [v * rng.choice((1, -1)) for v in values]
