@@ -10,7 +10,7 @@ import io
 import json
 import os
 import threading
-import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,9 +36,11 @@ from tests.scripted import answer
 from tools.calculator import calculator
 from tools.weather import weather
 
-TRAINING_PAUSE_S = "RAYPLAY_TEST_PAUSE"
+AWAIT_AHEAD = "RAYPLAY_TEST_AWAIT_AHEAD"  # trainings that end only after a group was sampled ahead meanwhile
 LATE_TOO = "RAYPLAY_TEST_LATE_TOO"  # results come again, late and otherwise: sampled anew, then given up
 FUNCTIONS = {"calculator": calculator, "weather": weather}
+AHEAD_WAIT_S = 60
+_ahead: dict[str, threading.Event] = defaultdict(threading.Event)  # by policy: it has sampled a group ahead
 SPECS = tuple(spec_of(function, f"tools.{name}") for name, function in FUNCTIONS.items())
 
 
@@ -96,6 +98,8 @@ class Pool:
             if stop is not None and stop.is_set():
                 return
             yield GroupResult(plan, asyncio.run(self._worker.play(plan)))
+            if stop is not None:
+                _ahead[plan.policy].set()
             if os.environ.get(LATE_TOO):
                 again = plan.model_copy(update={"seeds": tuple(seed + 1 for seed in plan.seeds)})
                 yield GroupResult(plan, asyncio.run(self._worker.play(again)))
@@ -104,8 +108,9 @@ class Pool:
 
 
 def learn(*, rows: list, version: str, start: Adapter | None, storage_dir: str, **_: object) -> TrainOutcome:
-    """An adapter that is a function of what it was trained on, after as long as the environment says."""
-    time.sleep(float(os.environ.get(TRAINING_PAUSE_S, "0")))
+    """An adapter that is a function of what it was trained on."""
+    if version in os.environ.get(AWAIT_AHEAD, "").split(","):
+        assert _ahead[start.version].wait(AHEAD_WAIT_S), f"nothing was sampled ahead while {version} was trained"
     content = hashlib.sha256("".join(row.model_dump_json() for row in rows).encode()).hexdigest()
     content += start.version if start else ""
     folder = Path(storage_dir)

@@ -1,9 +1,10 @@
 """What functions may be drawn: blueprints written in `zoo/functions.json`, and abstract ones put together from words.
 
 A written blueprint gives each parameter as `kind name/name|phrase/phrase|description` (`?` before it: optional, `=x`
-behind its names: its default; the kind `rate` becomes a percentage or a decimal anew in every schema), and may end with whole questions that say some of them (`{name}`, `{name:m}`: a form of
-`zoo_values.Value`). Abstract ones work something out from measures ("estimate the drift of a glacier") or
-look something up about a thing that has a name ("find the opening hours of the castle Ruvo").
+behind its names: its default), and may end with whole questions that say some of them (`{name}`, `{name:m}`: a form of
+`zoo_values.Value`). The kind `rate` becomes a percentage or a decimal, anew in every schema. Abstract ones work
+something out from measures ("estimate the drift of a glacier") or look something up about a thing that has a name
+("find the opening hours of the castle Ruvo").
 """
 
 import json

@@ -186,7 +186,7 @@ def test_results_that_come_late_and_again_are_dropped_and_counted(workspace, rec
 
 
 def test_rounds_are_sampled_ahead_while_training_runs_and_never_further_than_allowed(workspace, monkeypatch):
-    monkeypatch.setenv(inprocess.TRAINING_PAUSE_S, "0.3")
+    monkeypatch.setenv(inprocess.AWAIT_AHEAD, "round-001,round-002")
     lines = recipe_lines(workspace)
     lines["rollout"] |= {"staleness": 1, "tasks_per_round": 30}
     lines["training"]["rounds"] = 3
