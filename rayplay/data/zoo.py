@@ -14,16 +14,16 @@ from string import Formatter
 
 from rayplay.data.normal import tasks_of
 from rayplay.data.zoo_functions import Function, Parameter, draw_function
-from rayplay.data.zoo_values import Value, join, words
+from rayplay.data.zoo_values import Value, join, shorten_units, words
 from rayplay.records import Demonstration, Json, Message, Task, ToolCall, seed_of
 
 SOURCE = "zoo"
 LICENCE = "MIT"
 GROUP = 4  # requests over the same tools
-KINDS = {"call": 0.56, "parallel": 0.05, "irrelevant": 0.28, "missing": 0.11}
-NEAR_SHARE = 0.55  # of the irrelevant requests: about the same thing as an offered function, but not what it does
+KINDS = {"call": 0.55, "parallel": 0.04, "irrelevant": 0.31, "missing": 0.1}
+NEAR_SHARE = 0.6  # of the irrelevant requests: about the same thing as an offered function, but not what it does
 NOTHING_SAID_SHARE = 0.4  # of the requests with something missing
-SAID_SHARE = 0.5  # of the optional parameters: the rest must be left out
+SAID_SHARE = 0.6  # of the optional parameters: the rest must be left out
 ASKED_SHARE = 0.5  # of the requests whose blueprint has written questions
 NUM_TOOLS = {1: 0.5, 2: 0.2, 3: 0.18, 4: 0.12}
 
@@ -56,6 +56,7 @@ def _group(seed: int, n: int, split: str, size: int) -> list[Demonstration]:
         kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
         request, calls, reply = _episode(kind, functions, split, rng)
         made = tuple(ToolCall(call_id=f"call_0_{i}", name=name, arguments=a) for i, (name, a) in enumerate(calls))
+        request = shorten_units(request, rng)
         messages = (Message(role="user", content=request), Message(role="assistant", content=reply, tool_calls=made))
         rows.append(
             Demonstration(

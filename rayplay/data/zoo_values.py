@@ -20,6 +20,7 @@ FOLDER = Path(__file__).with_name("zoo")
 _KIND = re.compile(r"(\w+)(?:\(([^)]*)\))?(?::(.*))?")
 
 
+SHORT_UNIT_SHARE = 0.4
 INVENTED_SHARE = 0.4  # more, and a small model no longer minds what a value means
 MEANINGFUL = (
     "language", "currency", "color", "unit", "function_text", "field", "diet", "file", "compound", "element",
@@ -105,6 +106,30 @@ def join(parts: list[str], rng: random.Random) -> str:
     return ", ".join(parts[:-1]) + last + parts[-1] if len(parts) > 1 else parts[0]
 
 
+def shorten_units(text: str, rng: random.Random) -> str:
+    """Some of the units behind numbers in short, without a space: `12 kilowatts` or `12kW`."""
+
+    def short(found: re.Match[str]) -> str:
+        return found[1] + rng.choice(_shorts()[found[2]]) if rng.random() < SHORT_UNIT_SHARE else found[0]
+
+    return _numbers_with_units().sub(short, text)
+
+
+@lru_cache
+def _shorts() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for entry in words()["short_unit"]:
+        unit, short = entry.split(":")
+        found.setdefault(unit, []).append(short)
+    return found
+
+
+@lru_cache
+def _numbers_with_units() -> re.Pattern[str]:
+    units = sorted(_shorts(), key=len, reverse=True)
+    return re.compile(rf"(\d) ({'|'.join(map(re.escape, units))})(?![\w/^])")
+
+
 def invent(text: str, kind: str, rng: random.Random) -> str:
     """Mostly a new value of the shape of `text`, so that copying is learned and not a list: names are made up of
     syllables, words drawn anew, digits and capitals redrawn. Kinds whose values mean something stay as they are.
@@ -154,7 +179,8 @@ def _int(bounds: list[float], schema: Json, rng: random.Random) -> Value:
 def _money(bounds: list[float], schema: Json, rng: random.Random, scale: int = 1) -> Value:
     if scale > 1 and rng.random() < 0.25:
         value = rng.randint(2, 95) * 100_000
-        return Value(value, {"v": f"{value / 1e6:g} million", "m": f"{value / 1e6:g} million dollars"})
+        short = f"{value / 1e6:g}"
+        return Value(value, {"v": f"{short} million", "m": rng.choice((f"{short} million dollars", f"${short}M"))})
     value: float = rng.choice((rng.randint(5, 99), rng.randint(1, 40) * 50, rng.randint(100, 2500))) * scale
     if schema["type"] == "number" and scale == 1 and rng.random() < 0.25:
         value = round(value + rng.choice((0.5, 0.99, 0.25, 0.75)), 2)
