@@ -1,8 +1,9 @@
 """The zoo: exact calls over valid schemas, the same for the same seed, nothing shared between its sides."""
 
 import json
+import random
 from collections import Counter
-from itertools import islice
+from itertools import islice, product
 
 import jsonschema
 import pytest
@@ -11,7 +12,7 @@ from rayplay.data.simulator import simulate
 from rayplay.data.toolbench_synthetic import CATEGORIES, HELD_OUT, synthetic_rows
 from rayplay.data.zoo import zoo_rows, zoo_tasks
 from rayplay.data.zoo_functions import blueprints
-from rayplay.data.zoo_values import words
+from rayplay.data.zoo_values import shorten_units, words
 from rayplay.records import Status, ToolSpec
 from rayplay.toolbox import check_arguments, find_tool
 
@@ -176,3 +177,11 @@ def test_synthetic_toolbench_sides_share_no_family():
     for side, expected in (("train", families - set(HELD_OUT)), ("held_out", set(HELD_OUT))):
         used = {tool.name.partition("_for_")[2] for row in synthetic_rows(1, 80, side) for tool in row.tools}
         assert used <= expected
+
+
+def test_short_units_stand_right_behind_their_numbers():
+    said = {shorten_units("2 m/s^2 for 12 kilowatts, 3 months at 40 percent", random.Random(n)) for n in range(40)}
+    assert said == {
+        f"2{a} for 12{b}, 3 months at 40{c}"
+        for a, b, c in product((" m/s^2", "m/s^2"), (" kilowatts", "kW"), (" percent", "%"))
+    }
