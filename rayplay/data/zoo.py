@@ -22,6 +22,7 @@ LICENCE = "MIT"
 GROUP = 4  # requests over the same tools
 KINDS = {"call": 0.55, "parallel": 0.04, "irrelevant": 0.31, "missing": 0.1}
 NEAR_SHARE = 0.6  # of the irrelevant requests: about the same thing as an offered function, but not what it does
+BESIDE_SHARE = 0.3  # of the irrelevant requests, where it can be: what a function would take is asked about, otherwise
 NOTHING_SAID_SHARE = 0.4  # of the requests with something missing
 SAID_SHARE = 0.6  # of the optional parameters: the rest must be left out
 ASKED_SHARE = 0.5  # of the requests whose blueprint has written questions
@@ -92,6 +93,10 @@ def _episode(
     if kind == "irrelevant":
         if rng.random() < 0.12:
             return rng.choice(lists["chitchat"]), [], rng.choice(lists["refusal"])
+        named = [p for f in functions for p in f.parameters if p.slot.kind in lists]
+        if named and rng.random() < BESIDE_SHARE:
+            request = rng.choice(lists["beside"]).format(v=rng.choice(named).value(rng).said["v"])
+            return _lead(request, rng), [], rng.choice(lists["refusal"])
         near = functions[0].blueprint if rng.random() < NEAR_SHARE else None
         other = draw_function(rng, split, near, tuple(f.blueprint.key for f in functions))
         return _lead(_sentence(other, _say(other, rng), rng), rng), [], rng.choice(lists["refusal"])

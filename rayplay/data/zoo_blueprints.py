@@ -20,6 +20,7 @@ from rayplay.records import digest
 _PARAMETER = re.compile(r"(\??)(\w+(?:\([^)]*\))?(?::[^|=]*?)?) ([\w/]+)(?:=([^|]*))?\|([^|]*)\|(.*)")
 MAY_BE_NEGATIVE = ("temperature", "angle", "slope", "altitude", "acceleration", "starting speed")
 RATE_SHARE = 0.15  # of the functions that work something out: a percentage among their measures
+CHOICE_SHARE = 0.3  # of the functions that look something up: a list of values that the schema tells
 HELD_OUT_ONE_IN = 6  # of the written blueprints: never among training schemas
 
 
@@ -178,6 +179,10 @@ def _named(rng: random.Random, noun: str) -> Blueprint:
         Slot("list:aspect", ("fields", "aspects"), ("together with its {v}",), "What else to give", True),
         Slot("list:keyword", ("keywords", "tags"), ("tagged {v}",), "Tags to match", True),
     )  # fmt: skip
+    if rng.random() < CHOICE_SHARE:
+        kind, plurals = rng.choice(lists["choice"]).split(":")
+        said = rng.choice(("with {v}", "for {v}", "that has {v}"))
+        slots.append(Slot(f"list:{kind}", tuple(plurals.split("/")), (said,), f"Wanted {kind}", rng.random() < 0.5))
     slots += rng.sample(extras, rng.choice((0, 1, 1, 2, 2, 3)))
     key = f"{short} {aspect}".replace(" ", "_")
     names = (f"{verb}_{key}".replace(" ", "_"), f"{key}_lookup", key)

@@ -71,11 +71,21 @@ def schema_of_kind(kind: str, rng: random.Random) -> Json:
     if name in ("nums", "nums2", "ints"):
         return {"type": "array", "items": {"type": "integer" if name == "ints" and rng.random() < 0.6 else "number"}}
     if name == "list":
-        return {"type": "array", "items": {"type": "string"}}
+        return {"type": "array", "items": {"type": "string"} | _choices(rest, rng)}
     if name == "obj":
         properties = {k: schema_of_kind(inner, rng) for k, inner in OBJECTS[rest].items()}
         return {"type": "object", "properties": properties}
     return {"type": "string"}
+
+
+def _choices(kind: str, rng: random.Random) -> Json:
+    """The values that a list may hold, where they can be told, written in one way."""
+    closed = {entry.split(":")[0] for entry in words()["choice"]}
+    if kind not in closed or rng.random() < 0.3:
+        return {}
+    write = rng.choice((str, str.title, str.capitalize))
+    some = rng.sample(words()[kind], min(len(words()[kind]), rng.randint(3, 6)))
+    return {"enum": [write(value.removeprefix("a ")) for value in some]}
 
 
 def draw_value(kind: str, schema: Json, rng: random.Random) -> Value:
@@ -88,6 +98,9 @@ def draw_value(kind: str, schema: Json, rng: random.Random) -> Value:
         said = value.replace("_", " ")
         said = said.title() if rng.random() < 0.15 and value.islower() else said
         return Value(value, {"v": said})
+    if name == "list" and "enum" in schema["items"]:
+        chosen = rng.sample(schema["items"]["enum"], rng.choice((1, 1, 2, 2, 3)))
+        return Value(chosen, {"v": join([v if rng.random() < 0.5 else v.lower() for v in chosen], rng)})
     if name == "list":
         chosen = [invent(v, rest, rng) for v in rng.sample(words()[rest], rng.randint(2, 3))]
         return Value(chosen, {"v": join(chosen, rng)})
