@@ -91,15 +91,7 @@ def _episode(
     """(request, calls, reply) of one kind of request."""
     lists = words()
     if kind == "irrelevant":
-        if rng.random() < 0.12:
-            return rng.choice(lists["chitchat"]), [], rng.choice(lists["refusal"])
-        named = [p for f in functions for p in f.parameters if p.slot.kind in lists]
-        if named and rng.random() < BESIDE_SHARE:
-            request = rng.choice(lists["beside"]).format(v=rng.choice(named).value(rng).said["v"])
-            return _lead(request, rng), [], rng.choice(lists["refusal"])
-        near = functions[0].blueprint if rng.random() < NEAR_SHARE else None
-        other = draw_function(rng, split, near, tuple(f.blueprint.key for f in functions))
-        return _lead(_sentence(other, _say(other, rng), rng), rng), [], rng.choice(lists["refusal"])
+        return _irrelevant(functions, split, rng), [], rng.choice(lists["refusal"])
     function = rng.choice(functions)
     said = _say(function, rng)
     if kind == "missing":
@@ -123,6 +115,19 @@ def _episode(
         sentences.append(joint + _lower(_sentence(again, values, rng, plain=True)))
         calls.append((again.spec.name, _arguments(again, values)))
     return " ".join(sentences), calls, ""
+
+
+def _irrelevant(functions: list[Function], split: str, rng: random.Random) -> str:
+    """A request that no function fits: small talk, a question beside what one takes, or what another would do."""
+    lists = words()
+    if rng.random() < 0.12:
+        return rng.choice(lists["chitchat"])
+    named = [p for f in functions for p in f.parameters if p.slot.kind in lists]
+    if named and rng.random() < BESIDE_SHARE:
+        return _lead(rng.choice(lists["beside"]).format(v=rng.choice(named).value(rng).said["v"]), rng)
+    near = functions[0].blueprint if rng.random() < NEAR_SHARE else None
+    other = draw_function(rng, split, near, tuple(f.blueprint.key for f in functions))
+    return _lead(_sentence(other, _say(other, rng), rng), rng)
 
 
 def _joined(function: Function, said: Said, rng: random.Random) -> tuple[str, list[tuple[str, Json]], str] | None:

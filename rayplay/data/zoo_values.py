@@ -84,7 +84,7 @@ def _choices(kind: str, rng: random.Random) -> Json:
     if kind not in closed or rng.random() < 0.3:
         return {}
     write = rng.choice((str, str.title, str.capitalize))
-    some = rng.sample(words()[kind], min(len(words()[kind]), rng.randint(3, 6)))
+    some = rng.sample(words()[kind], rng.randint(3, 6))
     return {"enum": [write(value.removeprefix("a ")) for value in some]}
 
 
@@ -144,7 +144,7 @@ def _numbers_with_units() -> re.Pattern[str]:
 
 
 def invent(text: str, kind: str, rng: random.Random) -> str:
-    """Mostly a new value of the shape of `text`, so that copying is learned and not a list: names are made up of
+    """Often a new value of the shape of `text`, so that copying is learned and not a list: names are made up of
     syllables, words drawn anew, digits and capitals redrawn. Kinds whose values mean something stay as they are.
     """
     if kind in MEANINGFUL or rng.random() > INVENTED_SHARE:

@@ -80,7 +80,7 @@ def test_plain_numbers_and_words_of_a_call_stand_in_the_request(rows):
     assert seen > 200
 
 
-def test_names_and_words_are_often_new_and_stand_in_the_request(rows):
+def test_names_and_words_are_mostly_new_and_stand_in_the_request(rows):
     texts = [
         (value, row.messages[0].content)
         for row in rows
@@ -91,7 +91,7 @@ def test_names_and_words_are_often_new_and_stand_in_the_request(rows):
     ]
     assert len(texts) > 100 and all(value in request for value, request in texts)
     known = {text for entries in words().values() for text in entries}
-    assert 0.3 < sum(value not in known for value, _ in texts) / len(texts) < 0.8
+    assert 0.4 < sum(value not in known for value, _ in texts) / len(texts) < 0.8
 
 
 def schema_of(row, name):
