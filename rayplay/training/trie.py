@@ -50,8 +50,7 @@ def fold(rows: Sequence[Tokens]) -> Trie:
 
 def count_unique(rows: Sequence[Tokens]) -> int:
     """Nodes of the trie of `rows`, without building it."""
-    ordered = sorted(rows)
-    return sum(len(b) - shared_length(a, b) for a, b in zip([(), *ordered[:-1]], ordered, strict=True))
+    return sum(_fresh(sorted(rows)))
 
 
 def split(rows: Sequence[Tokens], max_unique: int, attention_share: float = 0.0) -> list[list[int]]:
@@ -108,7 +107,7 @@ def share_out(rows: Sequence[Tokens], parts: int) -> list[list[int]]:
         raise ValueError(f"{len(rows)} rows cannot be shared by {parts} workers")
     order = sorted(range(len(rows)), key=lambda r: rows[r])
     ordered = [rows[r] for r in order]
-    fresh = [len(b) - shared_length(a, b) for a, b in zip([(), *ordered[:-1]], ordered, strict=True)]
+    fresh = _fresh(ordered)
     costs = list(zip(order, map(len, ordered), fresh, strict=True))
     low, high = max(map(len, rows)), sum(fresh)
     while low < high:
@@ -133,6 +132,11 @@ def _runs(costs: Sequence[tuple[int, int, int]], limit: int) -> list[list[int]]:
             size = length
         runs[-1].append(r)
     return runs
+
+
+def _fresh(ordered: Sequence[Tokens]) -> list[int]:
+    """Nodes that each row adds to the trie of the rows before it; the rows are in lexicographic order."""
+    return [len(b) - shared_length(a, b) for a, b in zip([(), *ordered[:-1]], ordered, strict=True)]
 
 
 def shared_length(a: Tokens, b: Tokens) -> int:
