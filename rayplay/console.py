@@ -15,6 +15,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
+
+from rayplay.sinks import for_line, for_terminal
 
 
 class Bar:
@@ -29,11 +32,13 @@ class Bar:
         """Move on; `note` stands behind the bar (a loss, a count)."""
         self._done += steps
         if self._progress is not None:
-            self._progress.update(self._task_id, completed=self._done, note=note)
+            self._progress.update(self._task_id, completed=self._done, note=for_line(note))
         elif time.monotonic() - self._last_line > 20:  # a log wants a sign of life, not a bar
             self._last_line = time.monotonic()
             left = (self._last_line - self._started) / max(self._done, 1) * (self._total - self._done)
-            self._console.print(f"  {self._what}: {self._done}/{self._total}, about {left:.0f} s left  {note}")
+            self._console.print(
+                Text(for_line(f"  {self._what}: {self._done}/{self._total}, about {left:.0f} s left  {note}"))
+            )
 
 
 class Say:
@@ -50,23 +55,24 @@ class Say:
 
     def line(self, text: str) -> None:
         """One line."""
-        self.console.print(text)
+        self.console.print(Text(for_terminal(text)))
 
     @contextmanager
     def stage(self, name: str, what: str, total: int, expect: str = "") -> Iterator[Bar]:
         """A stage with a bar; its seconds are kept under `name`."""
         started = time.monotonic()
-        label = f"{name:<10} {what}" + (f" ({expect})" if expect else "")
+        label = for_line(f"{name:<10} {what}" + (f" ({expect})" if expect else ""))
         if self.console.is_terminal:
             columns = (
-                *(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn()),
-                *(TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("[dim]{task.fields[note]}")),
+                *(SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=24)),
+                *(MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()),
+                TextColumn("{task.fields[note]}", style="dim", markup=False),
             )
             with Progress(*columns, console=self.console, transient=True) as progress:
                 yield Bar(progress, progress.add_task(label, total=total, note=""), self.console, what, total)
         else:
-            self.console.print(label + " ...")
+            self.line(f"{label} ...")
             yield Bar(None, None, self.console, what, total)
         spent = time.monotonic() - started
         self.seconds[name] = self.seconds.get(name, 0.0) + spent
-        self.console.print(f"{name:<10} {what}: {spent:.0f} s")
+        self.line(f"{name:<10} {what}: {spent:.0f} s")

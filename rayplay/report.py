@@ -1,6 +1,5 @@
 """Committed stages -> report.json, report.html and the table in the terminal."""
 
-import html
 import io
 import json
 from collections import Counter
@@ -16,6 +15,7 @@ from rayplay.pairs import describe
 from rayplay.records import Json, Pair, Trajectory
 from rayplay.rewards import success
 from rayplay.run import Run
+from rayplay.sinks import for_cell, for_html, for_line
 from rayplay.store import RunFolder, Stage, read_lines, round_name, write_file, write_json
 
 MOST_COLUMNS = 4  # stages side by side in 80 characters
@@ -113,17 +113,17 @@ def _table_of(stages: list[Json]) -> Table:
     across = len(stages) <= MOST_COLUMNS
     metrics = shown_metrics(stages) if across else ["success_rate", "tool_accuracy", "response_quality"]
     for name in [s["name"] for s in stages] if across else [m.replace("_", " ") for m in metrics]:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(for_cell(name), justify="right", no_wrap=True)
     table.add_column("n", justify="right")
     cells = {(m, s["name"]): s["metrics"].get(m) for m in metrics for s in stages}
     shown = {key: f"{c['mean']:.2f} [{c['low']:.2f}-{c['high']:.2f}]" if c else "-" for key, c in cells.items()}
     for metric in metrics if across else ():
         last = cells[metric, stages[-1]["name"]]
         row = [shown[metric, stage["name"]] for stage in stages]
-        table.add_row(metric.replace("_", " "), *row, str(last["n"]) if last else "-")
+        table.add_row(for_cell(metric.replace("_", " ")), *row, str(last["n"]) if last else "-")
     for stage in () if across else stages:
         row = [shown[metric, stage["name"]] for metric in metrics]
-        table.add_row(_short(stage["name"]), *row, str(stage["n"]))
+        table.add_row(for_cell(_short(stage["name"])), *row, str(stage["n"]))
     return table
 
 
@@ -153,14 +153,14 @@ def plot_stages(stages: list[Json]) -> str:
     mpl.rcParams["svg.fonttype"] = "none"
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    names = [_short(stage["name"]) for stage in stages]
+    names = [for_line(_short(stage["name"])) for stage in stages]
     for offset, metric in enumerate(SHOWN[:6]):
         cells = [stage["metrics"].get(metric) for stage in stages]
         at = [i + (offset - 2.5) * 0.07 for i, cell in enumerate(cells) if cell]
         cells = [cell for cell in cells if cell]
         errors = [[c["mean"] - c["low"] for c in cells], [c["high"] - c["mean"] for c in cells]]
         axes.errorbar(at, [c["mean"] for c in cells], errors, marker="o", capsize=2, label=metric.replace("_", " "))
-    axes.set_xticks(range(len(names)), names)
+    axes.set_xticks(range(len(names)), names, parse_math=False)  # a "$" in a name is no formula
     axes.set_ylim(-0.03, 1.03)
     axes.set_ylabel("held-out mean, 95 % interval")
     axes.grid(axis="y", alpha=0.3)
@@ -172,30 +172,36 @@ def plot_stages(stages: list[Json]) -> str:
 
 def make_page(name: str, report: Json, transcripts: list[tuple[Trajectory, Trajectory]]) -> str:
     """The page: table, plot, pairs, time, and transcripts before and after. It loads nothing from elsewhere."""
-    head = "".join(f"<th>{html.escape(_short(stage['name']))}</th>" for stage in report["stages"])
+    head = "".join(f"<th>{for_html(_short(stage['name']))}</th>" for stage in report["stages"])
     rows = "".join(
-        f"<tr><td>{metric.replace('_', ' ')}</td>"
+        f"<tr><td>{for_html(metric.replace('_', ' '))}</td>"
         + "".join(f"<td>{_cell(stage['metrics'].get(metric))}</td>" for stage in report["stages"])
         + "</tr>"
         for metric in shown_metrics(report["stages"])
     )
-    gains = "".join(f"<p>{gain['from']} &rarr; {gain['to']}: {_gain(gain)}</p>" for gain in report["gains"])
+    gains = "".join(
+        f"<p>{for_html(gain['from'])} &rarr; {for_html(gain['to'])}: {for_html(_gain(gain))}</p>"
+        for gain in report["gains"]
+    )
     kinds = "".join(_kind_rows(report["stages"]))
-    pairs = "".join(f"<tr><td>{reason}</td><td>{n}</td></tr>" for reason, n in report["pairs"]["by_reason"].items())
-    times = "".join(f"<tr><td>{what}</td><td>{s:.0f}</td></tr>" for what, s in report["seconds"].items())
+    pairs = "".join(
+        f"<tr><td>{for_html(reason)}</td><td>{for_html(n)}</td></tr>"
+        for reason, n in report["pairs"]["by_reason"].items()
+    )
+    times = "".join(f"<tr><td>{for_html(what)}</td><td>{s:.0f}</td></tr>" for what, s in report["seconds"].items())
     shown = "".join(
-        f"<h3>{html.escape(b.task.kind)}: {html.escape(b.task.messages[-1].content)}</h3><div class=two>"
+        f"<h3>{for_html(b.task.kind)}: {for_html(b.task.messages[-1].content)}</h3><div class=two>"
         f"<div><b>before</b>{_transcript(b)}</div><div><b>after</b>{_transcript(a)}</div></div>"
         for b, a in transcripts
     )
     return (
-        f"<!doctype html><meta charset=utf-8><title>{html.escape(name)}</title><style>{STYLE}</style>"
-        f"<h1>{html.escape(name)}</h1><p>{html.escape(report['about'])}</p>"
+        f"<!doctype html><meta charset=utf-8><title>{for_html(name)}</title><style>{STYLE}</style>"
+        f"<h1>{for_html(name)}</h1><p>{for_html(report['about'])}</p>"
         f"<table><tr><th></th>{head}</tr>{rows}</table>{gains}{plot_stages(report['stages'])}"
         f"<h2>Success rate by kind of task</h2><table><tr><th></th>{head}</tr>{kinds}</table>"
         f"<h2>{report['pairs']['total']} preference pairs</h2><table>{pairs}</table>"
         f"<h2>Seconds</h2><table>{times}</table><h2>Before and after</h2>{shown}"
-        f"<h2>Environment</h2><pre>{html.escape(json.dumps(report['environment'], indent=1))}</pre>"
+        f"<h2>Environment</h2><pre>{for_html(json.dumps(report['environment'], indent=1))}</pre>"
     )
 
 
@@ -226,7 +232,7 @@ def _bfcl_metrics(stage: Stage) -> Json:
 def _kind_rows(stages: list[Json]) -> list[str]:
     kinds = sorted({kind for stage in stages for kind in stage.get("by_kind", {})})
     return [
-        f"<tr><td>{html.escape(kind)}</td>"
+        f"<tr><td>{for_html(kind)}</td>"
         + "".join(f"<td>{_cell(stage['by_kind'].get(kind, {}).get('success_rate'))}</td>" for stage in stages)
         + "</tr>"
         for kind in kinds
@@ -236,8 +242,8 @@ def _kind_rows(stages: list[Json]) -> list[str]:
 def _transcript(trajectory: Trajectory) -> str:
     lines = []
     for turn in trajectory.turns:
-        lines.append("&rarr; " + html.escape(describe(turn)))
-        lines += [f"&larr; [{result.status.value}] {html.escape(result.text[:300])}" for result in turn.results]
+        lines.append("&rarr; " + for_html(describe(turn)))
+        lines += [f"&larr; [{result.status.value}] {for_html(result.text[:300])}" for result in turn.results]
     right = success(trajectory) == 1.0
     mark = (
         f"<span class={'ok' if right else 'bad'}>{trajectory.stop_reason.value}, reward {trajectory.reward:.2f}</span>"
@@ -260,4 +266,5 @@ def _gain(gain: Json) -> str:
 
 
 def _cell(entry: Json | None) -> str:
-    return f"{entry['mean']:.2f} [{entry['low']:.2f}, {entry['high']:.2f}] n {entry['n']}" if entry else "-"
+    shown = f"{entry['mean']:.2f} [{entry['low']:.2f}, {entry['high']:.2f}] n {entry['n']}" if entry else "-"
+    return for_html(shown)

@@ -24,6 +24,7 @@ from rayplay.errors import ResourceError
 from rayplay.models.device import engine_env, usable_cores
 from rayplay.models.sampler import EngineDied
 from rayplay.records import Adapter, Trajectory
+from rayplay.sinks import for_line
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +184,7 @@ class RolloutPool:
         self._wanted = len(self._workers) + len(self._joining)
         if not self._wanted:
             raise ResourceError(why)
-        log.warning("%s; %d rollout workers go on", why, self._wanted)
+        log.warning("%s; %d rollout workers go on", for_line(why), self._wanted)
 
     def _hand_out(self, waiting: deque[GroupPlan]) -> None:
         """Fill the least busy workers first, each up to its bound."""

@@ -3,12 +3,14 @@
 import importlib
 import signal
 import sys
+import traceback
 from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 
 from rayplay.errors import RayplayError
+from rayplay.sinks import for_line, print_text
 
 
 class Lazy(NamedTuple):
@@ -80,7 +82,10 @@ def main() -> None:
     try:
         app()
     except RayplayError as error:
-        print(f"rayplay: {error}", file=sys.stderr)
+        print_text(f"rayplay: {for_line(error)}", file=sys.stderr)
         sys.exit(2)
+    except Exception:
+        print_text(traceback.format_exc(), file=sys.stderr)  # names and texts of others stand in it
+        sys.exit(1)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ray's own bounded shutdown is left: a third Ctrl-C garbles it

@@ -14,6 +14,7 @@ from rayplay.models.device import QUIET_ENV, allocator_env, engine_env, usable_c
 from rayplay.records import Json
 from rayplay.sandbox import Level
 from rayplay.sandbox.bench import measure_hostile, measure_mixed, measure_tools
+from rayplay.sinks import print_json, print_text
 
 BENCH_DEADLINE_S = 3600.0
 TIMED_TOOLS = ("tools.python", "tools.calculator")
@@ -47,11 +48,13 @@ def train(
     arguments += ["--plot", str(plot)] if plot else []
     result = _in_own_process("rayplay.training.bench", arguments)
     if as_json:
-        print(json.dumps(result))
+        print_json(result)
         return
     points = {f"{p['shared']} shared, {p['completion']} new, {p['rows']} rows": p for p in result} if grid else result
     for name, row in ((k, v) for k, v in points.items() if isinstance(v, dict)):
-        print(f"{name}: {row['tree_s']} s, TRL {row['trl_s']} s: {row['speedup']} times; limit {row['packing_ratio']}")
+        print_text(
+            f"{name}: {row['tree_s']} s, TRL {row['trl_s']} s: {row['speedup']} times; limit {row['packing_ratio']}"
+        )
 
 
 @bench_app.command(epilog="Example: `rayplay bench rollout --json | tail -n 1`")
@@ -67,10 +70,10 @@ def rollout(
     """
     result = _in_own_process("rayplay.actors.bench", ["--model", model], engine_env(usable_cores(), 1))
     if as_json:
-        print(json.dumps(result))
+        print_json(result)
         return
     for name, value in result.items():
-        print(f"{name}: {value}")
+        print_text(f"{name}: {value}")
 
 
 @bench_app.command(epilog="Example: `rayplay bench tools --json | tail -n 1`")
@@ -86,26 +89,26 @@ def tools(
     if mixed:
         result["mixed"] = measure_mixed(tuple(modules or TIMED_TOOLS), mixed, level)
     if as_json:
-        print(json.dumps(result))
+        print_json(result)
         return
     for name, row in result["tools"].items():
-        print(f"{name}: {row['calls_per_s']:.0f} calls/s at {row['level']}, p50 {row['p50_ms']:.1f} ms, "
+        print_text(f"{name}: {row['calls_per_s']:.0f} calls/s at {row['level']}, p50 {row['p50_ms']:.1f} ms, "
               f"p99 {row['p99_ms']:.1f} ms, n {row['n']}, {row['isolation']}")  # fmt: skip
     if mixed:
-        print(f"mixed: {result['mixed']}")
-    print(f"plain python -c: {result['spawn_python_calls_per_s']:.0f} calls/s, with no isolation")
+        print_text(f"mixed: {result['mixed']}")
+    print_text(f"plain python -c: {result['spawn_python_calls_per_s']:.0f} calls/s, with no isolation")
 
 
 @bench_app.command(epilog="Example: `rayplay bench sandbox --json | tail -n 1`")
 def sandbox(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line last.")] = False) -> None:
     """Hostile programs at every level that holds here, and in a plain fork with rlimits: escaped, hung, failed."""
-    result = measure_hostile(Path.cwd(), lambda line: print(line, file=sys.stderr))
+    result = measure_hostile(Path.cwd(), lambda line: print_text(line, file=sys.stderr))
     if as_json:
-        print(json.dumps(result))
+        print_json(result)
         return
     for name, row in {**result["levels"], "plain fork": result["plain_fork"]}.items():
         promised = f"; of what it promises to hold: {row['promised']}" if "promised" in row else ""
-        print(f"{name}: {row.get('all', row)}{promised}")
+        print_text(f"{name}: {row.get('all', row)}{promised}")
 
 
 def _in_own_process(module: str, arguments: list[str], more_env: dict[str, str] | None = None) -> Json:

@@ -20,6 +20,7 @@ from rayplay.data.transcript import transcript
 from rayplay.data.writing import write_lines, write_texts
 from rayplay.errors import DataError
 from rayplay.records import Json
+from rayplay.sinks import for_cell, print_json, print_text
 
 Item = TypeVar("Item")
 data_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Inspect, convert and show tool-use data sets.")
@@ -67,7 +68,7 @@ def inspect(
     lengths = {unit: token_lengths((r for u in usable for r in (*u.demonstrations, *u.preferences)), count)}
     summary = census.summary() | lengths
     if as_json:
-        print(json.dumps(summary, ensure_ascii=False))
+        print_json(summary)
     else:
         _print_census(census, lengths)
     census.require_usable(path)
@@ -107,7 +108,10 @@ def convert(
         outcomes = (census.counted(outcome) for outcome in read_opened(opened, max_rows))
         written = write_lines(out, _unless_empty(outcomes, census, kind, path), kind)
     summary = {**census.summary(), "out": str(out), "what": kind, "written": written}
-    print(json.dumps(summary, ensure_ascii=False) if as_json else f"{out}: {written} {kind} of {census.usable} rows")
+    if as_json:
+        print_json(summary)
+    else:
+        print_text(f"{out}: {written} {kind} of {census.usable} rows")
 
 
 @data_app.command()
@@ -132,7 +136,7 @@ def show(
         usable = outcome.usable
         records = (usable.demonstrations or usable.preferences or usable.tasks) if usable else ()
         for record in records[: n - shown]:
-            print(transcript(record), end="\n\n")
+            print_text(f"{transcript(record)}\n")
             shown += 1
         if shown >= n:
             return
@@ -154,11 +158,11 @@ def overlap(
     """
     found = overlaps(_questions(train), _questions(test), ngram)
     if as_json:
-        print(json.dumps({"overlaps": len(found), "rows": [o._asdict() for o in found]}, ensure_ascii=False))
+        print_json({"overlaps": len(found), "rows": [o._asdict() for o in found]})
     else:
         for hit in found:
-            print(f"{hit.train_id} asks what {hit.test_id} asks: {hit.how}")
-        print(f"{len(found)} training rows overlap")
+            print_text(f"{hit.train_id} asks what {hit.test_id} asks: {hit.how}")
+        print_text(f"{len(found)} training rows overlap")
     if found:
         raise typer.Exit(1)
 
@@ -206,12 +210,12 @@ def _print_census(census: Census, lengths: Json) -> None:
     table = Table(show_header=False, box=None)
     for key, value in census.summary().items():
         if not isinstance(value, dict):
-            table.add_row(key, str(value))
+            table.add_row(for_cell(key), for_cell(value))
     for key, value in lengths.items():
-        table.add_row(key, ", ".join(f"{name} {number}" for name, number in value.items()))
+        table.add_row(for_cell(key), for_cell(", ".join(f"{name} {number}" for name, number in value.items())))
     console.print(table)
     if census.rejected:
         rejected = Table("rejected because", "rows", "first example", box=None)
         for reason, count in census.rejected.most_common():
-            rejected.add_row(reason, str(count), census.first[reason])
+            rejected.add_row(for_cell(reason), str(count), for_cell(census.first[reason]))
         console.print(rejected)

@@ -1,6 +1,5 @@
 """`rayplay doctor`: what this machine has, what is missing, and what that costs."""
 
-import json
 import os
 import platform
 import shutil
@@ -14,6 +13,7 @@ import typer
 from rayplay import __version__
 from rayplay.models.device import allocator_env, choose_dtype, has_gpu, usable_cores
 from rayplay.sandbox import isolation_report
+from rayplay.sinks import print_json, print_text
 
 doctor_app = typer.Typer(add_completion=False)
 
@@ -31,13 +31,13 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     found = examine()
     problems = list(advice(found))
     if as_json:
-        print(json.dumps({**found, "problems": [f"{what}: {how}" for what, how, _ in problems]}))
+        print_json({**found, "problems": [f"{what}: {how}" for what, how, _ in problems]})
     else:
         for name, value in found.items():
             shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-            print(f"{name:<12} {shown}")
+            print_text(f"{name:<12} {shown}")
         for what, how, needed in problems:
-            print(f"{'missing' if needed else 'better'}      {what}: {how}")
+            print_text(f"{'missing' if needed else 'better'}      {what}: {how}")
     if any(needed for _, _, needed in problems):
         raise typer.Exit(1)
 

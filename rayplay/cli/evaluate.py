@@ -1,7 +1,6 @@
 """`rayplay evaluate`: own metrics and official BFCL accuracies, base and tuned side by side."""
 
 import importlib
-import json
 import time
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +13,7 @@ from rayplay.evaluation.bfcl_baseline import choose_known, score_baseline
 from rayplay.evaluation.bfcl_settings import BfclSettings
 from rayplay.evaluation.tables import show_bfcl
 from rayplay.records import Json
+from rayplay.sinks import print_json
 from rayplay.store import RunFolder, write_json
 
 evaluate_app = typer.Typer(add_completion=False)
@@ -69,7 +69,7 @@ def evaluate(
     write_json(Path(result["folder"]) / "evaluation.json", result)
     say.line(f"kept in {result['folder']}")
     if as_json:
-        print(json.dumps(result))
+        print_json(result)
 
 
 def _baseline(

@@ -1,11 +1,11 @@
 """`rayplay export RUN --to DIR`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rayplay.sinks import print_json, print_text
 from rayplay.store import RunFolder
 from rayplay.training.export import export_stage, push
 
@@ -28,4 +28,7 @@ def command(
     result = export_stage(RunFolder(run), to, stage=stage, merge=merge)
     if repo:
         result["pushed"] = push(to, repo)
-    print(json.dumps(result) if as_json else f"{result['stage']} is in {to}: {', '.join(result['files'])}")
+    if as_json:
+        print_json(result)
+    else:
+        print_text(f"{result['stage']} is in {to}: {', '.join(result['files'])}")

@@ -1,6 +1,5 @@
 """`rayplay generate-data CONFIG`: the rows of a recipe's generating sources, as chat lines."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from rayplay.recipe import Recipe
 from rayplay.recipe_text import load_recipe
 from rayplay.records import Json, Status, ToolCall, ToolResult, digest
 from rayplay.sandbox import Sandbox
+from rayplay.sinks import print_json, print_text
 from rayplay.toolbox import find_tool
 
 generate_data_app = typer.Typer(add_completion=False)
@@ -63,10 +63,10 @@ def command(
     counts = {name: len(records) for name, records in prepared._asdict().items()}
     characters = token_lengths(prepared.demonstrations, len)
     if as_json:
-        print(json.dumps({**counts, "characters": characters, "out": str(folder)}))
+        print_json({**counts, "characters": characters, "out": str(folder)})
     else:
         made = ", ".join(f"{count} {name.replace('_', '-')}" for name, count in counts.items())
-        print(f"{folder}: {made}; {characters.get('median', 0)} characters in the median row")
+        print_text(f"{folder}: {made}; {characters.get('median', 0)} characters in the median row")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from rayplay.sandbox import Level, isolation_report, require_level
+from rayplay.sinks import print_json, print_text
 
 sandbox_app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="What isolation tools run in, as proven on this machine."
@@ -26,11 +27,11 @@ def check(
     """Run the canaries and report the isolation level that they prove."""
     report = isolation_report(max(Level.L3, require))
     if as_json:
-        print(report.model_dump_json())
+        print_json(report.model_dump(mode="json"))
     else:
-        print(f"level         {report.level.value}")
-        print(f"held          {', '.join(report.held) or 'nothing'}")
-        print(f"not held      {', '.join(report.not_held) or 'nothing that was tried'}")
-        print(f"not higher    {report.why_not_higher}")
-        print(f"tools run as  uid {report.uid}; Landlock ABI {report.landlock_abi or 'none'}")
+        print_text(f"level         {report.level.value}")
+        print_text(f"held          {', '.join(report.held) or 'nothing'}")
+        print_text(f"not held      {', '.join(report.not_held) or 'nothing that was tried'}")
+        print_text(f"not higher    {report.why_not_higher}")
+        print_text(f"tools run as  uid {report.uid}; Landlock ABI {report.landlock_abi or 'none'}")
     require_level(require.value)

@@ -17,6 +17,7 @@ from rayplay.errors import RecipeError
 from rayplay.pairs import STRATEGIES
 from rayplay.recipe import Pairs, Recipe
 from rayplay.recipe_text import load_recipe, parse_recipe
+from rayplay.sinks import for_cell, print_json, print_text
 from rayplay.store import RunFolder
 
 rollout_app, scale_app, score_app, pairs_app = (typer.Typer(add_completion=False) for _ in range(4))
@@ -38,7 +39,7 @@ def rollout(
     path = chosen_config(config, config_option)
     folder = RunFolder(output_dir or f"runs/{Path(path).stem}")
     stage = roll_out(load_recipe(path, tuple(overrides or ())), folder, Say(), number)
-    print(stage.path / "trajectories")
+    print_text(stage.path / "trajectories")
 
 
 @scale_app.command(epilog="Example: `rayplay scale runs/quickstart 4`")
@@ -50,7 +51,7 @@ def scale(
     Joiners start beside the others and sample once they are ready; what leavers had not finished is sampled by others.
     """
     RunFolder(run).ask_for_workers(workers)
-    print(f"{run}: asked for {workers} rollout worker(s), from the next sampling on")
+    print_text(f"{run}: asked for {workers} rollout worker(s), from the next sampling on")
 
 
 @score_app.command(epilog="Example: `rayplay score runs/quickstart --reward answer=1 --reward brevity=0.1`")
@@ -67,11 +68,11 @@ def score(
     with _over_shards(on_ray) as each:
         found = score_again(folder, weights, recipe.judge if "judge" in weights else None, each)
     if as_json:
-        print(json.dumps(found))
+        print_json(found)
         return
     for name, means in found.items():
         parts = ", ".join(f"{part} {mean:.3f}" for part, mean in means["parts"].items())
-        print(f"{name}: reward {means['reward']:.3f} over {means['n']} trajectories ({parts})")
+        print_text(f"{name}: reward {means['reward']:.3f} over {means['n']} trajectories ({parts})")
 
 
 @pairs_app.command(epilog="Example: `rayplay pairs runs/quickstart --strategy above_margin --min-margin 0.3 --json`")
@@ -99,13 +100,13 @@ def pairs(
     with _over_shards(on_ray) as each:
         found = pair_again(folder, Pairs.model_validate(wanted.model_dump()), rescored=rescored, each=each)
     if as_json:
-        print(json.dumps(found))
+        print_json(found)
         return
     table = Table("reason", "pairs")
     for reason, count in found["by_reason"].items():
-        table.add_row(reason, str(count))
+        table.add_row(for_cell(reason), str(count))
     Console().print(table)
-    print(
+    print_text(
         f"{found['pairs']} pairs from {found['groups']} groups, {found['dead_groups']} dead; margins {found['margins']}"
     )
 

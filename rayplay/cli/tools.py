@@ -14,6 +14,7 @@ from rayplay.call_lines import read_line, result_json, run_lines
 from rayplay.errors import ToolboxError
 from rayplay.records import Status, ToolCall, ToolSpec
 from rayplay.sandbox import Level, Limits, Sandbox, require_level
+from rayplay.sinks import for_line, print_json, print_text
 from rayplay.tool_files import module_of, tool_modules_in, tools_in
 from rayplay.toolbox import find_tool
 
@@ -32,7 +33,7 @@ def list_tools(folder: Folder = Path("tools"), as_json: AsJson = False) -> None:
     """List all tools of a folder."""
     specs, broken = describe(folder)
     if as_json:
-        print(json.dumps({"tools": [spec.model_dump(mode="json") for spec in specs], "broken": broken}))
+        print_json({"tools": [spec.model_dump(mode="json") for spec in specs], "broken": broken})
         return
     width = max((len(spec.name) for spec in specs), default=0)
     for spec in sorted(specs, key=lambda s: (s.module, s.name)):
@@ -41,9 +42,9 @@ def list_tools(folder: Folder = Path("tools"), as_json: AsJson = False) -> None:
             *([f"state: {spec.toolset}"] if spec.toolset else []),
             *(f"needs {n}" for n in spec.needs),
         ]
-        print(f"{spec.name:<{width}}  {spec.description[:70]}  ({'; '.join(notes)})")
+        print_text(f"{spec.name:<{width}}  {for_line(spec.description[:70])}  ({'; '.join(notes)})")
     for module, problem in broken.items():
-        print(f"{module}: cannot be loaded: {problem}", file=sys.stderr)
+        print_text(f"{module}: cannot be loaded: {for_line(problem)}", file=sys.stderr)
 
 
 @tools_app.command(epilog="Example: `rayplay tools show calculator`")
@@ -56,11 +57,11 @@ def show(
     with open_sandbox((module_of(name, folder),), folder, size=1) as sandbox:
         spec = named(sandbox.describe(), name)
     if as_json:
-        print(spec.model_dump_json())
+        print_json(spec.model_dump(mode="json"))
         return
-    print(json.dumps(spec.as_function(), indent=2))
+    print_json(spec.as_function(), indent=2)
     once = "may be repeated after a crash of ours" if spec.idempotent else "never repeated"
-    print(f"\n{spec.module}{f', a method of {spec.toolset}' if spec.toolset else ''}; {once}; "
+    print_text(f"\n{spec.module}{f', a method of {spec.toolset}' if spec.toolset else ''}; {once}; "
           f"{spec.deadline_s:g} s, {spec.memory_mb} MiB; needs: {', '.join(spec.needs) or 'nothing'}")  # fmt: skip
 
 
@@ -83,8 +84,10 @@ def new(
         text = files("rayplay.cli").joinpath(template).read_text(encoding="utf-8")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.format(name=name, package=folder.name), encoding="utf-8")
-        print(f"wrote {path}")
-    print(f'Name it in a recipe as "{folder.name}.{name}"; try it: rayplay tools call {name} \'{{"text": "hey"}}\'')
+        print_text(f"wrote {path}")
+    print_text(
+        f'Name it in a recipe as "{folder.name}.{name}"; try it: rayplay tools call {name} \'{{"text": "hey"}}\''
+    )
 
 
 @tools_app.command(epilog="""Example: `rayplay tools call calculator '{"expression": "2*21"}'`""")
@@ -109,11 +112,11 @@ def call(
         result = next(run_lines(sandbox, [line], deadline_s=deadline_s, at_once=1))
     shown = result_json(result)
     if as_json:
-        print(json.dumps(shown))
+        print_json(shown)
     else:
-        print(result.text if result.status is Status.OK else f"{result.status.value}: {result.text}")
+        print_text(result.text if result.status is Status.OK else f"{result.status.value}: {result.text}")
         if result.state is not None:
-            print(f"state: {result.state}")
+            print_text(f"state: {result.state}")
     if result.status is not Status.OK:
         raise typer.Exit(1)
 
@@ -139,9 +142,11 @@ def batch(
     with open_sandbox(modules, folder, require, allow, size=at_once) as sandbox:
         for result in run_lines(sandbox, lines, deadline_s=deadline_s, at_once=at_once):
             if as_json:
-                print(json.dumps(result_json(result)), flush=True)
+                print_json(result_json(result))
             else:
-                print(f"{result.status.value:<13} {result.seconds:7.3f} s  {result.name[:80]!r}: {result.text[:200]!r}")
+                print_text(
+                    f"{result.status.value:<13} {result.seconds:7.3f} s  {result.name[:80]!r}: {result.text[:200]!r}"
+                )
 
 
 def open_sandbox(

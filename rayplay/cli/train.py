@@ -14,6 +14,7 @@ from rayplay.console import Say
 from rayplay.errors import RecipeError, RunFolderError
 from rayplay.loop import train
 from rayplay.recipe_text import load_recipe, save_recipe
+from rayplay.sinks import print_json, print_text
 from rayplay.store import RunFolder
 
 train_app = typer.Typer(add_completion=False)
@@ -47,12 +48,12 @@ def command(
     if dry_run:
         found = check_elsewhere(recipe, parse_cluster(cluster)) if cluster else check(recipe).facts
         folder.check_writable()
-        print(json.dumps({"recipe": json.loads(save_recipe(recipe)), "found": found}, indent=2))
+        print_json({"recipe": json.loads(save_recipe(recipe)), "found": found}, indent=2)
         return
     if resume and not folder.manifest_path.is_file():
         raise RunFolderError(f"{folder.path}: nothing to resume, there is no manifest.json; leave --resume away")
     try:
         train(recipe, folder, Say())
     except KeyboardInterrupt:
-        print(f"rayplay: stopped; the same command goes on where this one was ({folder.path})", file=sys.stderr)
+        print_text(f"rayplay: stopped; the same command goes on where this one was ({folder.path})", file=sys.stderr)
         raise typer.Exit(130) from None

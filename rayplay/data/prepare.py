@@ -20,6 +20,7 @@ from rayplay.data.zoo import zoo_rows
 from rayplay.errors import DataError
 from rayplay.recipe import Data, DataSource
 from rayplay.records import Demonstration, Preference, Task, ToolResult, ToolSpec, digest
+from rayplay.sinks import print_text
 
 Execute = Callable[[str, dict], ToolResult]
 LoadTeacher = Callable[[str | None], Teacher]
@@ -214,7 +215,7 @@ def _taught(
 
 
 def _tell(line: str) -> None:
-    print(line, file=sys.stderr)  # standard output belongs to --json
+    print_text(line, file=sys.stderr)  # standard output belongs to --json
 
 
 def _read_path(source: DataSource, wanted: int, apart: int, data: Data, seed: int) -> tuple[list[Entry], list[Entry]]:

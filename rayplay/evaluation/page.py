@@ -3,7 +3,6 @@
 One file that loads nothing from elsewhere. Every count in a matrix and every row of a breakdown leads to its cases.
 """
 
-import html
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from rayplay.evaluation.tables import mean_cell
 from rayplay.metrics import GROUPINGS, counted, grouped
 from rayplay.records import Json, Trajectory
 from rayplay.rewards import success
+from rayplay.sinks import for_html
 from rayplay.store import read_lines, write_file
 
 MOVES = {(True, True): "kept", (False, True): "gained", (True, False): "lost", (False, False): "still wrong"}
@@ -53,16 +53,16 @@ def write_page(folder: Path, result: Json, trajectories: dict[str, list[Trajecto
         parts.append(_matrix("own tasks", _own_items(trajectories), result.get("own_changes")))
     if "bfcl" in result:
         pinned = f"{result['data']['package']}, data {result['data']['data']} ({result['data']['data_sha256'][:12]})"
-        parts.append(f"<h2>BFCL</h2><p>{html.escape(pinned)}, official handler and checker</p>")
+        parts.append(f"<h2>BFCL</h2><p>{for_html(pinned)}, official handler and checker</p>")
         parts.append(_bfcl_table(result["bfcl"]) + _intervals(_bfcl_rows(result["bfcl"])))
         parts += [_seen(result.get("seen_questions"), "questions")]
         items = _bfcl_items(folder / "bfcl")
         for category in result["bfcl"]:
             parts.append(_matrix(category, items[category], result.get("bfcl_changes", {}).get(category)))
     title = f"Evaluation of {', '.join(result['subjects'])}"
-    body = f"<h1>{html.escape(title)}</h1><p>{html.escape(result['folder'])}</p>{''.join(parts)}"
+    body = f"<h1>{for_html(title)}</h1><p>{for_html(result['folder'])}</p>{''.join(parts)}"
     head = "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-    page = f"{head}<title>{html.escape(title)}</title><style>{STYLE}</style>{body}"
+    page = f"{head}<title>{for_html(title)}</title><style>{STYLE}</style>{body}"
     write_file(folder / "evaluation.html", page.encode())
 
 
@@ -74,7 +74,7 @@ def _policies(policies: Json) -> str:
 def _seen(cases: list[str] | None, what: str) -> str:
     if not cases:
         return ""
-    return f"<p class=bad>{len(cases)} {what} resemble training tasks: {html.escape(', '.join(cases))}</p>"
+    return f"<p class=bad>{len(cases)} {what} resemble training tasks: {for_html(', '.join(cases))}</p>"
 
 
 def _own_items(trajectories: dict[str, list[Trajectory]]) -> list[Item]:
@@ -113,13 +113,13 @@ def _name_of(trajectory: Trajectory) -> str:
 
 
 def _anchor(name: str) -> str:
-    return html.escape("case-" + "-".join(name.split()))
+    return for_html("case-" + "-".join(name.split()))
 
 
 def _matrix(name: str, items: list[Item], change: Json | None) -> str:
     """Right and wrong before against after; each count leads to its cases."""
     cells = {move: [item for item in items if item.move == move] for move in MOVES.values()}
-    head = f"<h3>{html.escape(name)}: right and wrong, n {len(items)}</h3>"
+    head = f"<h3>{for_html(name)}: right and wrong, n {len(items)}</h3>"
     if change is None:
         cells = {"right": cells["kept"], "wrong": cells["still wrong"]}
     else:
@@ -128,9 +128,9 @@ def _matrix(name: str, items: list[Item], change: Json | None) -> str:
         head += (
             f"<p>gain {gain['difference']:+.3f}, 95 % interval {gain['low']:+.3f} to {gain['high']:+.3f}; "
             f"McNemar p {change['mcnemar_p']:.3g}</p>"
-            f"<table><tr><th></th><th>{html.escape(after)} right</th><th>{html.escape(after)} wrong</th></tr>"
-            f"<tr><td>{html.escape(before)} right</td><td>{links['kept']}</td><td>{links['lost']} lost</td></tr>"
-            f"<tr><td>{html.escape(before)} wrong</td><td>{links['gained']} gained</td>"
+            f"<table><tr><th></th><th>{for_html(after)} right</th><th>{for_html(after)} wrong</th></tr>"
+            f"<tr><td>{for_html(before)} right</td><td>{links['kept']}</td><td>{links['lost']} lost</td></tr>"
+            f"<tr><td>{for_html(before)} wrong</td><td>{links['gained']} gained</td>"
             f"<td>{links['still wrong']}</td></tr></table>"
         )
     return head + "".join(_cases(name, move, found) for move, found in cells.items())
@@ -144,24 +144,24 @@ def _cases(name: str, move: str, items: list[Item]) -> str:
 
 def _case(item: Item) -> str:
     columns = "".join(
-        f"<div><b>{html.escape(answer.label)}</b> {_mark(answer)}<pre>{_cut(answer.text) or '(nothing)'}</pre></div>"
+        f"<div><b>{for_html(answer.label)}</b> {_mark(answer)}<pre>{_cut(answer.text) or '(nothing)'}</pre></div>"
         for answer in item.answers
     )
     expected = f"<b>expected</b><pre>{_cut(item.expected)}</pre>" if item.expected else ""
-    asked = f"<b>{html.escape(item.name)}</b><pre>{_cut(item.prompt)}</pre>{expected}"
+    asked = f"<b>{for_html(item.name)}</b><pre>{_cut(item.prompt)}</pre>{expected}"
     return f"<div class=case id='{_anchor(item.name)}'>{asked}<div class=columns>{columns}</div></div>"
 
 
 def _mark(answer: Answer) -> str:
     word = "right" if answer.right else "wrong"
-    note = f" ({html.escape(answer.note)})" if answer.note and not answer.right else ""
+    note = f" ({for_html(answer.note)})" if answer.note and not answer.right else ""
     return f"<span class={'ok' if answer.right else 'bad'}>{word}{note}</span>"
 
 
 def _cut(text: str) -> str:
     """Escaped, and where it was cut the number of characters that are left out."""
     more = f"\n... {len(text) - MAX_TEXT} more characters, in the folder of this page" if len(text) > MAX_TEXT else ""
-    return html.escape(text[:MAX_TEXT]) + more
+    return for_html(text[:MAX_TEXT]) + more
 
 
 def _breakdown(grouping: str, table: dict[str, Json], trajectories: dict[str, list[Trajectory]]) -> str:
@@ -173,12 +173,12 @@ def _breakdown(grouping: str, table: dict[str, Json], trajectories: dict[str, li
         cells = "".join(f"<td>{mean_cell(cell)}</td>" for cell in found)
         links = " ".join(
             f"<a class={'ok' if success(t) == 1.0 else 'bad'} href='#{_anchor(_name_of(t))}'>"
-            f"{html.escape(_name_of(t))}</a>"
+            f"{for_html(_name_of(t))}</a>"
             for t in last.get(name, ())
         )
         behind = f"<details><summary>{len(last.get(name, ()))}</summary>{links}</details>"
-        rows += f"<tr><td>{html.escape(name)}</td>{cells}<td class=links>{behind}</td></tr>"
-    heads = "".join(f"<th>{html.escape(label)}</th>" for label in table)
+        rows += f"<tr><td>{for_html(name)}</td>{cells}<td class=links>{behind}</td></tr>"
+    heads = "".join(f"<th>{for_html(label)}</th>" for label in table)
     shown = f"<div class=wide><table><tr><th></th>{heads}<th>cases of the last</th></tr>{rows}</table></div>"
     return f"<details><summary>Success rate by {NAMED[grouping]}</summary>{shown}</details>"
 
@@ -216,8 +216,8 @@ def _bfcl_table(table: dict[str, dict[str, Json]]) -> str:
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    top = "".join(f"<th>{for_html(cell)}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{for_html(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<div class=wide><table><tr>{top}</tr>{body}</table></div>"
 
 
@@ -252,13 +252,13 @@ def _intervals(rows: list[tuple[str, str, float, float, float]]) -> str:
     for row, (name, label, mean, low, high) in enumerate(rows):
         y, colour = 24 + row * step, COLOURS[labels.index(label) % len(COLOURS)]
         x, x1, x2 = (left + width * value for value in (mean, low, high))
-        shown = "" if name == previous else html.escape(name)
+        shown = "" if name == previous else for_html(name)
         previous = name
         marks.append(
             f"<text x={left - 8} y={y + 4} text-anchor=end>{shown}</text>"
             f"<line x1={x1:.1f} y1={y} x2={x2:.1f} y2={y} stroke='{colour}' stroke-width=2 />"
             f"<circle cx={x:.1f} cy={y} r=4 fill='{colour}'/>"
-            f"<text x={left + width + 10} y={y + 4} fill='{colour}'>{html.escape(label)} {mean:.2f}</text>"
+            f"<text x={left + width + 10} y={y + 4} fill='{colour}'>{for_html(label)} {mean:.2f}</text>"
         )
     svg = f"<svg viewBox='0 0 860 {height}' width=860 role=img>{''.join(marks)}</svg>"
     return f"<div class=wide>{svg}<p class=small>Dots are means, lines 95 % intervals.</p></div>"

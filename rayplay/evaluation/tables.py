@@ -1,18 +1,19 @@
 """Results -> tables in the terminal."""
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from rayplay.console import Say
 from rayplay.records import Json
+from rayplay.sinks import for_cell
 
 
 def show_bfcl(table: dict[str, dict[str, Json]], say: Say) -> None:
     """BFCL categories with counts and 95 % intervals, a column per policy."""
     labels = list(dict.fromkeys(label for rows in table.values() for label in rows))
-    shown = Table("BFCL category", "n", *labels)
+    shown = Table("BFCL category", "n", *(Column(for_cell(label)) for label in labels))
     for category, rows in table.items():
         n = next(iter(rows.values()))["n"]
-        shown.add_row(category, str(n), *(_accuracy(rows.get(label)) for label in labels))
+        shown.add_row(for_cell(category), str(n), *(_accuracy(rows.get(label)) for label in labels))
     say.console.print(shown)
     for category, rows in table.items():
         for label, row in rows.items():
@@ -25,9 +26,11 @@ def show_bfcl(table: dict[str, dict[str, Json]], say: Say) -> None:
 def show_own(table: dict[str, Json], say: Say) -> None:
     """Own metrics, a column per policy."""
     names = list(dict.fromkeys(name for entry in table.values() for name in entry["metrics"]))
-    shown = Table("own metric", *table)
+    shown = Table("own metric", *(Column(for_cell(label)) for label in table))
     for name in names:
-        shown.add_row(name.replace("_", " "), *(mean_cell(entry["metrics"].get(name)) for entry in table.values()))
+        shown.add_row(
+            for_cell(name.replace("_", " ")), *(mean_cell(entry["metrics"].get(name)) for entry in table.values())
+        )
     say.console.print(shown)
 
 
@@ -40,7 +43,7 @@ def show_changes(found: dict[str, Json], say: Say) -> None:
         counts, gain = change["transitions"], change["gain"]
         cells = [str(counts[key]) for key in ("kept", "gained", "lost", "still_wrong")]
         span = f"{gain['difference']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
-        shown.add_row(name, *cells, span, f"{change['mcnemar_p']:.3g}")
+        shown.add_row(for_cell(name), *cells, span, f"{change['mcnemar_p']:.3g}")
     say.console.print(shown)
 
 

@@ -16,6 +16,7 @@ from rayplay.errors import ModelError, RunFolderError
 from rayplay.models.adapters import load_merged, write_adapter
 from rayplay.models.resolve import resolve_model
 from rayplay.records import Adapter, Demonstration, Json, Task
+from rayplay.sinks import as_code, as_yaml, for_markdown
 from rayplay.store import RunFolder, Stage, read_lines, write_file
 
 SHOWN = ("success_rate", "tool_accuracy", "argument_accuracy", "format_correctness", "execution_success")
@@ -81,27 +82,28 @@ def write_card(folder: RunFolder, stage: Stage, manifest: Json, *, merged: bool)
     """The model card: what it is, what it learned from, how good it is beside its base, and what it ran under."""
     recipe = manifest["recipe"]
     base = recipe["model"]["name"]
-    tags = ["tool-calling", "rayplay", recipe["training"]["method"]]
-    front = ["---", f"base_model: {base}", f"library_name: {'transformers' if merged else 'peft'}", "tags:"]
+    tags = ["tool-calling", "rayplay", as_yaml(recipe["training"]["method"])]
+    front = ["---", f"base_model: {as_yaml(base)}", f"library_name: {'transformers' if merged else 'peft'}", "tags:"]
     front += [f"- {tag}" for tag in tags] + ["---", ""]
     level = manifest.get("isolation", {}).get("level", "unknown")
     parts = [
-        f"# {base}, taught to call tools",
-        recipe["about"] or "Trained with rayplay.",
-        f"Stage `{stage.name}` of run `{folder.path.name}`, rayplay {manifest.get('rayplay', '')}. "
+        f"# {for_markdown(base)}, taught to call tools",
+        for_markdown(recipe["about"] or "Trained with rayplay."),
+        f"Stage {for_markdown(stage.name)} of run {for_markdown(folder.path.name)}, "
+        f"rayplay {for_markdown(manifest.get('rayplay', ''))}. "
         f"{'Merged weights.' if merged else 'A LoRA adapter; the base model is needed too.'}",
         "## Held-out results",
         _metrics_table(folder, stage),
         "## Data",
         _data_table(folder),
-        f"Tool calls were executed at isolation level {level}; the report is below. Other licences than those above "
-        f"apply to the base model: see `{base}`.",
+        f"Tool calls were executed at isolation level {for_markdown(level)}; the report is below. Other licences than "
+        f"those above apply to the base model: see {for_markdown(base)}.",
         "## Recipe",
-        "```json\n" + json.dumps(recipe, indent=2, ensure_ascii=False) + "\n```",
+        as_code(json.dumps(recipe, indent=2, ensure_ascii=False), "json"),
         "## Isolation",
-        "```json\n" + json.dumps(manifest.get("isolation", {}), indent=2) + "\n```",
+        as_code(json.dumps(manifest.get("isolation", {}), indent=2), "json"),
         "## Packages",
-        "```json\n" + json.dumps(manifest.get("packages", {}), indent=2) + "\n```",
+        as_code(json.dumps(manifest.get("packages", {}), indent=2), "json"),
     ]
     return "\n".join(front) + "\n\n".join(parts) + "\n"
 
@@ -142,7 +144,7 @@ def _metrics_table(folder: RunFolder, stage: Stage) -> str:
         if other.name == stage.name:
             break
     names = list(columns)
-    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+    lines = ["| | " + " | ".join(map(for_markdown, names)) + " |", "|---|" + "---|" * len(names)]
     for metric in SHOWN:
         lines.append(
             f"| {metric.replace('_', ' ')} | " + " | ".join(_cell(columns[n].get(metric)) for n in names) + " |"
@@ -153,7 +155,7 @@ def _metrics_table(folder: RunFolder, stage: Stage) -> str:
 def _cell(entry: Json | None) -> str:
     if not entry:
         return ""
-    return f"{entry['mean']:.2f} ({entry['low']:.2f} to {entry['high']:.2f}, n={entry['n']})"
+    return for_markdown(f"{entry['mean']:.2f} ({entry['low']:.2f} to {entry['high']:.2f}, n={entry['n']})")
 
 
 def _data_table(folder: RunFolder) -> str:
@@ -163,4 +165,6 @@ def _data_table(folder: RunFolder) -> str:
         if path.is_file():
             counts.update((name, row.source, row.licence or "none stated") for row in read_lines(path, kind))
     lines = ["| part | source | licence | rows |", "|---|---|---|---|"]
-    return "\n".join(lines + [f"| {p} | {s} | {licence} | {n} |" for (p, s, licence), n in counts.items()])
+    for *told, n in ((*map(for_markdown, key), n) for key, n in counts.items()):
+        lines.append(f"| {' | '.join(told)} | {n} |")
+    return "\n".join(lines)
