@@ -85,6 +85,8 @@ class Dialect:
     def supervise(self, messages: Iterable[Message], tools: Iterable[ToolSpec]) -> tuple[list[int], list[int]]:
         """A demonstration as (token ids (T,), mask (T,)): 1 on what the assistant writes, its end-of-turn included.
 
+        Messages whose author excluded them from the loss (`Message.loss`) keep the mask 0.
+
         The ids are those that an episode with the same words would hold, so shared prefixes are shared token by token.
 
         Raises:
@@ -105,7 +107,7 @@ class Dialect:
             if whole[: len(before)] != before or after[: len(before)] != before:
                 raise ModelError("the chat template is not prefix-preserving: a later message changes an earlier one")
             end = self._end_of_turn(whole, len(before), len(after))
-            mask[len(before) : end] = [1] * (end - len(before))
+            mask[len(before) : end] = [int(message.loss)] * (end - len(before))
         return whole[:end], mask[:end]
 
     def results_suffix(

@@ -101,6 +101,7 @@ class Message(Record):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
     name: str = ""
+    loss: bool = True  # False: its author excluded it from the loss, so it is context and never imitated
 
 
 class ExpectedCall(Record):
@@ -141,12 +142,13 @@ class Task(Record):
     @classmethod
     def build(cls, source: str, messages: tuple[Message, ...], tools: tuple[ToolSpec, ...], **rest: Any) -> "Task":
         """A task whose id is the address of its content: equal content, equal id."""
-        content = [source, [m.model_dump(mode="json") for m in messages], [t.as_function() for t in tools]]
+        said = [m.model_dump(mode="json", exclude={"loss"}) for m in messages]
+        content = [source, said, [t.as_function() for t in tools]]
         return cls(task_id=f"{source}-{digest(content)}", source=source, messages=messages, tools=tools, **rest)
 
 
 class Demonstration(Record):
-    """A whole conversation to imitate: every assistant message in it is right."""
+    """A whole conversation to imitate: every assistant message in it is right, but for those without loss."""
 
     row_id: str
     source: str

@@ -119,4 +119,4 @@ def _output(result: Any) -> Any:
     return result.get("output") if result.get("output") is not None else ""
 
 
-SOURCE = Source("api-bank", matches, read, licence="MIT", unit="file", prepare=prepare, identity=lambda row: "")
+SOURCE = Source("api-bank", matches, read, unit="file", prepare=prepare, identity=lambda row: "")

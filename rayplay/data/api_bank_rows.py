@@ -102,4 +102,4 @@ def _identity(row: RawRow) -> str:
     return f"{row.value['file']}:{row.value['id']}" if has(row.value, file=str, id=int) else ""
 
 
-SOURCE = Source("api-bank-rows", matches, read, licence="MIT", identity=_identity)
+SOURCE = Source("api-bank-rows", matches, read, identity=_identity)

@@ -42,4 +42,4 @@ def read(row: RawRow, context: Context) -> Usable:
     return one(builder.demonstration(context.source, row_id(row), **context.about(row)))
 
 
-SOURCE = Source("button", matches, read, licence="as published by its authors")
+SOURCE = Source("button", matches, read)

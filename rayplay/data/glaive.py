@@ -35,4 +35,4 @@ def read(row: RawRow, context: Context) -> Usable:
     return one(builder.demonstration(context.source, row_id(row), **context.about(row)))
 
 
-SOURCE = Source("glaive-v2", matches, read, licence="Apache-2.0")
+SOURCE = Source("glaive-v2", matches, read)

@@ -1,16 +1,11 @@
 """Hermes function calling (single-turn and multi-turn): <tools>, <tool_call>, <tool_response> in ShareGPT turns."""
 
-import re
 from typing import Any
 
-from rayplay.data.calltext import tagged_calls, tools_in
-from rayplay.data.normal import Builder, Rejected, Toolset, read_tools
+from rayplay.data.conversation import read_conversation, tools_of, usable_of
+from rayplay.data.normal import Rejected
 from rayplay.data.reading import RawRow
-from rayplay.data.source import CHAT_ROLES, Context, Source, Usable, has, one, row_id, spoken
-from rayplay.records import Json
-
-_TOOLS = re.compile(r"<tools>\s*(.*?)\s*</tools>", re.DOTALL)
-_RESPONSE = re.compile(r"<tool_response>\s*(.*?)\s*</tool_response>", re.DOTALL)
+from rayplay.data.source import Context, Source, Usable, has
 
 
 def matches(value: Any) -> bool:
@@ -25,37 +20,9 @@ def read(row: RawRow, context: Context) -> Usable:
     """One conversation; the system text that only explains tools and tags is left out."""
     if not has(row.value, conversations=list):
         raise Rejected("wrong_format", "no list under 'conversations'")
-    turns = row.value["conversations"]
-    builder = Builder(_tools(row.value, turns))
-    for turn in turns:
-        role, text = spoken(turn, CHAT_ROLES)
-        if role == "system":
-            builder.system("" if "<tools>" in text else text)
-        elif role == "user":
-            builder.user(text)
-        elif role == "assistant":
-            said, calls = tagged_calls(text)
-            builder.assistant(said, calls)
-        else:
-            observe(builder, text)
-    return one(builder.demonstration(context.source, row_id(row), **context.about(row)))
+    system = row.value.get("system")
+    builder = read_conversation(row.value["conversations"], tools_of(row.value, context), system=system)
+    return usable_of(builder, row, context)
 
 
-def observe(builder: Builder, text: str) -> None:
-    """The <tool_response> texts of a turn, one for each call; a single text answers all."""
-    found = _RESPONSE.findall(text) or [text]
-    if len(found) != builder.waiting():
-        found = [text] * max(builder.waiting(), 1)
-    for response in found:
-        builder.result(response)
-
-
-def _tools(value: Json, turns: list[Any]) -> Toolset:
-    if isinstance(value.get("tools"), str | list) and value["tools"]:
-        return read_tools(value["tools"])
-    system = next((t["value"] for t in turns if has(t, value=str) and t.get("from") == "system"), "")
-    listed = [m for m in _TOOLS.findall(system) if m]
-    return tools_in(listed[-1] if listed else "")
-
-
-SOURCE = Source("hermes", matches, read, licence="Apache-2.0")
+SOURCE = Source("hermes", matches, read)

@@ -4,17 +4,22 @@ A source file only says who spoke; `Builder` makes names valid, fits values to s
 What does not pass raises `Rejected` with a reason of REASONS.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rayplay.data.schemas import fit, literal, schema_of_parameters
+from rayplay.data.schemas import fit, literal, read_values, schema_of_parameters
 from rayplay.records import Demonstration, Expected, ExpectedCall, Json, Message, Preference, Task, ToolCall, ToolSpec
 from rayplay.toolbox import check_arguments
 
 MAX_CONTENT_CHARS = 200_000
 MAX_TOOLS = 128
+_NAME_KEYS = ("name", "api_name", "Name", "apiName")
+_PARAMETER_KEYS = (
+    "parameters", "input_parameters", "arguments", "inputSchema", "input_schema", "parametersJsonSchema",
+)  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,63}")
 
 REASONS: dict[str, str] = {
@@ -32,7 +37,9 @@ REASONS: dict[str, str] = {
     "no_winning_path": "the answer tree has no path that ends in an answer",
     "no_final_answer": "the trace does not end in an answer",
     "unresolved_reference": "a value refers to the result of a call that does not exist",
-    "call_as_text": "a call stands in the text of a message, without its result",
+    "call_as_text": "a call stands in the text of a message, where it cannot be told from what is said",
+    "marked_bad": "its author marked the row as wrong, failed or not wanted",
+    "not_text": "the row holds images, audio, video or files; only text can be learned here",
     "same_response": "chosen and rejected are the same",
     "unreadable_file": "the file cannot be opened or is damaged",
 }
@@ -52,13 +59,18 @@ class Toolset:
 
     Attributes:
         specs: Tools with valid names, in the order of the data; names taken twice get a number.
+        repairs: What was left out to make the list usable.
     """
 
     def __init__(self, definitions: Iterable[Any]) -> None:
         self.specs: list[ToolSpec] = []
-        self._by_name: dict[str, ToolSpec] = {}
+        self.repairs: set[str] = set()
+        self._by_name: dict[str, list[ToolSpec]] = {}
         for raw in definitions:
-            self.add(raw)
+            if _is_built_in(raw):
+                self.repairs.add("built_in_tool_left_out")
+            else:
+                self.add(raw)
 
     def add(self, raw: Any) -> ToolSpec:
         """Read one definition in any of the public shapes.
@@ -68,8 +80,9 @@ class Toolset:
         """
         spec = raw if isinstance(raw, ToolSpec) else read_tool(raw)
         written = spec.original_name or spec.name
-        if written in self._by_name:
-            return self._by_name[written]
+        for known in self._by_name.get(written, ()):
+            if _defines(known) == _defines(spec):
+                return known
         if len(self.specs) >= MAX_TOOLS:
             raise Rejected("too_large", f"more than {MAX_TOOLS} tools")
         taken = {s.name for s in self.specs}
@@ -79,13 +92,17 @@ class Toolset:
         if name != spec.name:
             spec = spec.model_copy(update={"name": name, "original_name": written})
         self.specs.append(spec)
-        self._by_name[written] = spec
-        self._by_name.setdefault(spec.name, spec)
+        for key in dict.fromkeys((written, spec.name)):
+            self._by_name.setdefault(key, []).append(spec)
         return spec
 
     def find(self, name: str) -> ToolSpec | None:
-        """The tool of that written or valid name."""
-        return self._by_name.get(name) or self._by_name.get(name.strip())
+        """The tool of that written or valid name; the first where the data define several."""
+        return next(iter(self.all_of(name)), None)
+
+    def all_of(self, name: str) -> Sequence[ToolSpec]:
+        """Every tool of that written or valid name."""
+        return self._by_name.get(name) or self._by_name.get(name.strip()) or ()
 
 
 class Builder:
@@ -94,55 +111,83 @@ class Builder:
     Args:
         tools: The row's tools.
         strict: Refuse values of the wrong JSON type instead of reading "3" as 3.
+
+    Attributes:
+        repairs: What was changed to make the conversation usable.
     """
 
     def __init__(self, tools: Toolset, strict: bool = False) -> None:
         self.tools = tools
         self.strict = strict
         self.messages: list[Message] = []
+        self.repairs: set[str] = set(tools.repairs)
         self._pending: list[ToolCall] = []
         self._by_id: dict[str, ToolCall] = {}
         self._turn = 0
 
+    def copy(self) -> "Builder":
+        """Another builder that goes on from here, of the same tools."""
+        other = Builder(self.tools, self.strict)
+        other.messages, other.repairs = list(self.messages), set(self.repairs)
+        other._pending, other._by_id, other._turn = list(self._pending), dict(self._by_id), self._turn
+        return other
+
     def system(self, text: str) -> None:
-        """The system message; only first."""
-        if self.messages:
+        """The system message; only first. A second one is joined to it."""
+        if not text.strip():
+            return
+        if self.messages and self.messages[-1].role == "system":
+            text = self._joined(text)
+        elif self.messages:
             raise Rejected("roles_out_of_order", "system message after others")
-        if text.strip():
-            self.messages.append(Message(role="system", content=text))
+        self.messages.append(Message(role="system", content=text))
 
     def user(self, text: str) -> None:
-        """What the user says. Refused after another user message or unanswered calls."""
+        """What the user says; joined to the user's message before it. Refused after unanswered calls."""
         if self._pending:
             raise Rejected("roles_out_of_order", "user message while calls wait for results")
         if self.messages and self.messages[-1].role == "user":
-            raise Rejected("roles_out_of_order", "two user messages in a row")
+            text = self._joined(text)
         self.messages.append(Message(role="user", content=text))
 
-    def assistant(self, text: str, calls: Sequence[tuple[Any, Any]] = (), ids: Sequence[str] = ()) -> None:
-        """What the assistant says, and the (name, arguments) that it calls with it; `ids` are the data's own."""
-        if self._pending:
-            raise Rejected("roles_out_of_order", "assistant message while calls wait for results")
+    def assistant(
+        self, text: str, calls: Sequence[tuple[Any, Any]] = (), ids: Sequence[str] = (), loss: bool = True
+    ) -> None:
+        """What the assistant says, and the (name, arguments) that it calls with it.
+
+        A message that follows another of the assistant is joined to it: further text, or further parallel calls.
+
+        Args:
+            text: What is said.
+            calls: (name, arguments); arguments of kind `TextArguments` are read by the tool's schema.
+            ids: The data's own ids of the calls, as many as there are calls.
+            loss: False where the message's author excluded it from training.
+        """
         if not self.messages or self.messages[-1].role == "system":
             raise Rejected("roles_out_of_order", "the assistant speaks first")
-        if self.messages[-1].role == "assistant":
-            if self.messages[-1].tool_calls or not calls:
-                raise Rejected("roles_out_of_order", "two assistant messages in a row")
-            text = "\n".join(part for part in (self.messages.pop().content, text) if part)
         made = tuple(self._call(name, arguments, n) for n, (name, arguments) in enumerate(calls))
         if not made and not text.strip():
             raise Rejected("empty", "assistant message without text and calls")
-        self._pending = list(made)
-        self._by_id = dict(zip(ids, made, strict=False))
+        if self._pending and (text.strip() or not made):
+            raise Rejected("roles_out_of_order", "assistant message while calls wait for results")
+        if self._pending and len(self._pending) < len(self.messages[-1].tool_calls):
+            raise Rejected("roles_out_of_order", "further calls while some wait for results")
+        earlier: tuple[ToolCall, ...] = ()
+        if self.messages[-1].role == "assistant":
+            earlier, loss = self.messages[-1].tool_calls, loss and self.messages[-1].loss
+            text = self._joined(text)
+        self._pending = [*earlier, *made]
+        known = self._by_id if earlier else {}
+        self._by_id = {**known, **(dict(zip(ids, made, strict=False)) if len(set(ids)) == len(made) else {})}
         self._turn += 1
-        self.messages.append(Message(role="assistant", content=text, tool_calls=made))
+        self.messages.append(Message(role="assistant", content=text, tool_calls=(*earlier, *made), loss=loss))
 
     def result(self, text: Any, name: str = "", call_id: str = "") -> None:
         """The result of the call of that id, or of the oldest unanswered one (of that name, where one is given)."""
         if not self._pending:
             raise Rejected("roles_out_of_order", "a tool result that no call asked for")
-        spec = self.tools.find(name) if name else None
-        call = next((c for c in self._pending if spec and c.name == spec.name), self._pending[0])
+        named = {spec.name for spec in self.tools.all_of(name)} if name else set()
+        call = next((c for c in self._pending if c.name in named), self._pending[0])
         if call_id and self._by_id:
             call = self._by_id.get(call_id)
             if call not in self._pending:
@@ -150,6 +195,13 @@ class Builder:
         self._pending.remove(call)
         content = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
         self.messages.append(Message(role="tool", content=content, tool_call_id=call.call_id, name=call.name))
+
+    def _joined(self, text: str) -> str:
+        """The last message taken back, its text with `text` under it."""
+        before = self.messages.pop().content
+        if before and text:
+            self.repairs.add("messages_joined")
+        return "\n".join(part for part in (before, text) if part)
 
     def waiting(self) -> int:
         """How many calls of the last message have no result yet."""
@@ -175,12 +227,22 @@ class Builder:
     def _call(self, name: Any, arguments: Any, n: int) -> ToolCall:
         if not isinstance(name, str) or not name.strip():
             raise Rejected("broken_call", f"no name in call {str(name)[:80]}")
-        spec = self.tools.find(name)
-        if spec is None:
+        specs = self.tools.all_of(name)
+        if not specs:
             raise Rejected("unknown_tool", name)
-        return ToolCall(
-            call_id=f"call_{self._turn}_{n}", name=spec.name, arguments=checked(spec, arguments, self.strict)
-        )
+        spec, held = self._accepting(specs, arguments)
+        return ToolCall(call_id=f"call_{self._turn}_{n}", name=spec.name, arguments=held)
+
+    def _accepting(self, specs: Sequence[ToolSpec], arguments: Any) -> tuple[ToolSpec, Json]:
+        """The first of several tools of one name whose schema accepts the arguments, and these as it wants them."""
+        for spec in specs[:-1]:
+            with contextlib.suppress(Rejected):
+                return spec, checked(spec, arguments, self.strict)
+        return specs[-1], checked(specs[-1], arguments, self.strict)
+
+
+class TextArguments(dict[str, str]):
+    """Arguments whose values stand as bare text, as XML-like syntaxes write them: their schema says what they are."""
 
 
 def checked(spec: ToolSpec, arguments: Any, strict: bool = False) -> Json:
@@ -189,6 +251,8 @@ def checked(spec: ToolSpec, arguments: Any, strict: bool = False) -> Json:
     Raises:
         Rejected: They are no object, or violate the schema.
     """
+    if isinstance(arguments, TextArguments):
+        arguments = read_values(arguments, spec.parameters)
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments or "{}")
@@ -232,11 +296,13 @@ def read_tool(raw: Any) -> ToolSpec:
         raw = raw["function"]
     if not isinstance(raw, dict):
         raise Rejected("broken_tools", f"a definition is a {type(raw).__name__}")
-    name = next((raw[k] for k in ("name", "api_name", "Name", "apiName") if isinstance(raw.get(k), str)), "")
+    name = next((raw[k] for k in _NAME_KEYS if isinstance(raw.get(k), str)), "")
     if not name.strip():
         raise Rejected("broken_tools", "a definition has no name")
     described = next((raw[k] for k in ("description", "api_description", "desc") if isinstance(raw.get(k), str)), "")
-    parameters = next((raw[k] for k in ("parameters", "input_parameters", "arguments", "inputSchema") if k in raw), {})
+    parameters = next((raw[k] for k in _PARAMETER_KEYS if raw.get(k) is not None), {})
+    if isinstance(parameters, str):
+        parameters = _read_text(parameters) if parameters.strip() else {}
     required = raw.get("required") if isinstance(raw.get("required"), list) else None
     results = ("responses", "output_parameters", "returns", "results")
     result = next((raw[k] for k in results if isinstance(raw.get(k), dict)), {})
@@ -248,6 +314,20 @@ def read_tool(raw: Any) -> ToolSpec:
         original_name=name if valid != name else "",
         returns=schema_of_parameters(result) if result else {},
     )
+
+
+def _is_built_in(raw: Any) -> bool:
+    """`{"type": "code_interpreter"}`, `{"google_search": {}}`: a service of an API, which has no definition."""
+    if not isinstance(raw, dict) or raw.get("function") or any(isinstance(raw.get(k), str) for k in _NAME_KEYS):
+        return False
+    kind = raw.get("type")
+    if isinstance(kind, str):
+        return kind != "function"
+    return len(raw) == 1 and isinstance(next(iter(raw.values())), dict) and "function" not in raw
+
+
+def _defines(spec: ToolSpec) -> tuple[str, Json]:
+    return spec.description, spec.parameters
 
 
 def valid_name(name: str) -> str:
@@ -268,7 +348,18 @@ def read_tools(raw: Any) -> Toolset:
         raw = []
     if not isinstance(raw, list):
         raise Rejected("broken_tools", f"tools are a {type(raw).__name__}")
-    return Toolset(raw)
+    return Toolset(tool for item in raw for tool in _declared(item))
+
+
+def _declared(item: Any) -> list[Any]:
+    """The definitions of one entry: Gemini lists several under `functionDeclarations`."""
+    found = [item[k] for k in ("functionDeclarations", "function_declarations") if has_list(item, k)]
+    return found[0] if found else [item]
+
+
+def has_list(value: Any, key: str) -> bool:
+    """Whether `value` is an object with a list under that key."""
+    return isinstance(value, dict) and isinstance(value.get(key), list)
 
 
 def _read_text(text: str) -> Any:

@@ -30,8 +30,7 @@ _OPTIONAL = re.compile(r"[,(]?\s*\boptional\b\s*\)?", re.IGNORECASE)
 _DEFAULT = re.compile(r",?\s*(?:default|defaults to)\b.*$", re.IGNORECASE)
 MAX_DEPTH = 12
 _LONGEST_LITERAL = 100_000
-_CONSTANTS = {"true": "True", "false": "False", "null": "None"}
-_CONSTANT = re.compile(r"\b(true|false|null)\b")
+_CONSTANTS = {"true": True, "false": False, "null": None}
 _INTEGER = re.compile(r"\s*[+-]?\d{1,18}(\.0+)?\s*")
 _NUMBER = re.compile(r"\s*[+-]?\d{1,18}(\.\d+)?([eE][+-]?\d{1,2})?\s*")
 
@@ -236,14 +235,47 @@ def literal(text: str) -> Any:
         pass
     if len(text) > _LONGEST_LITERAL:
         return None
-    text = text.strip()
-    for candidate in (text, _CONSTANT.sub(lambda m: _CONSTANTS[m[1]], text)):
-        try:
-            # tuples become lists; sets, bytes and complex numbers are no JSON
-            return json.loads(json.dumps(ast.literal_eval(candidate), allow_nan=False))
-        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-            continue
-    return None
+    try:
+        tree = _JsonConstants().visit(ast.parse(text.strip(), mode="eval"))
+        # tuples become lists; sets, bytes and complex numbers are no JSON
+        return json.loads(json.dumps(ast.literal_eval(tree), allow_nan=False))
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return None
+
+
+class _JsonConstants(ast.NodeTransformer):
+    """Names that JSON knows as constants; a string that holds such a word is not touched."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(_CONSTANTS[node.id]) if node.id in _CONSTANTS else node
+
+
+def read_values(texts: dict[str, str], schema: Json) -> Json:
+    """Argument values that stand as bare text (as XML-like calls hold them) -> values of the kinds that `schema` wants.
+
+    A text stays text where its schema accepts a string; else it is read as JSON where it is JSON.
+    """
+    known = schema.get("properties", {})
+    return {name: _read_value(text, known.get(name, {})) for name, text in texts.items()}
+
+
+def _read_value(text: str, schema: Json) -> Any:
+    kinds = _kinds(schema)
+    is_null = text.strip() in ("null", "None")
+    if text in schema.get("enum", ()) or ("string" in kinds and not (is_null and "null" in kinds)):
+        return text
+    read = literal(text)
+    return text if read is None and not is_null else read
+
+
+def _kinds(schema: Json) -> set[str]:
+    """The JSON types that a schema names, those of its alternatives included."""
+    written = schema.get("type", [])
+    kinds = {written} if isinstance(written, str) else set(written)
+    for key in ("anyOf", "oneOf", "allOf"):
+        for inner in schema.get(key, ()):
+            kinds |= _kinds(inner) if isinstance(inner, dict) else set()
+    return kinds
 
 
 def _refuse(word: str) -> None:

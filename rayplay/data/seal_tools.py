@@ -188,5 +188,5 @@ def _as_wanted(value: Any, schema: Json, address: str) -> Any:
     return value_of(schema, random.Random(seed_of(0, address, str(value))))
 
 
-SOURCE = Source("seal-tools", matches, read, licence="Apache-2.0", is_support=is_library, prepare=prepare)
-TEXT = Source("seal-tools-text", matches_text, read_text, licence="Apache-2.0")
+SOURCE = Source("seal-tools", matches, read, is_support=is_library, prepare=prepare)
+TEXT = Source("seal-tools-text", matches_text, read_text)

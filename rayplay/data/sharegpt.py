@@ -2,15 +2,11 @@
 
 from typing import Any
 
-from rayplay.data.calltext import json_calls
-from rayplay.data.normal import Builder, Rejected, read_tools
+from rayplay.data.conversation import read_conversation, tools_of, usable_of
+from rayplay.data.normal import Rejected
 from rayplay.data.reading import RawRow
-from rayplay.data.source import Context, Source, Usable, has, one, row_id, spoken, text_of
-
-ROLES = {
-    "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "function_call": "call",
-    "tool_call": "call", "observation": "tool", "tool": "tool", "function_response": "tool", "system": "system",
-}  # fmt: skip
+from rayplay.data.source import Context, Source, Usable, has
+from rayplay.data.turns import ROLES
 
 
 def matches_glaive(value: Any) -> bool:
@@ -27,22 +23,9 @@ def read(row: RawRow, context: Context) -> Usable:
     """One conversation; calls stand as JSON in turns of their own."""
     if not has(row.value, conversations=list):
         raise Rejected("wrong_format", "no list under 'conversations'")
-    builder = Builder(read_tools(row.value.get("tools")))
-    builder.system(text_of(row.value.get("system")))
-    for turn in row.value["conversations"]:
-        role, text = spoken(turn, ROLES)
-        if role == "system":
-            builder.system(text)
-        elif role == "user":
-            builder.user(text)
-        elif role == "assistant":
-            builder.assistant(text)
-        elif role == "call":
-            builder.assistant("", json_calls(text))
-        else:
-            for _ in range(max(builder.waiting(), 1)):
-                builder.result(text)
-    return one(builder.demonstration(context.source, row_id(row), **context.about(row)))
+    system = row.value.get("system")
+    builder = read_conversation(row.value["conversations"], tools_of(row.value, context), system=system)
+    return usable_of(builder, row, context)
 
 
 def _is_sharegpt(value: Any) -> bool:
@@ -53,5 +36,5 @@ def _is_sharegpt(value: Any) -> bool:
     return bool(turns) and all(has(t, **{"from": str}) and t["from"] in ROLES for t in turns) and not tagged
 
 
-GLAIVE = Source("glaive-sharegpt", matches_glaive, read, licence="Apache-2.0")
-APIGEN_MT = Source("apigen-mt", matches_apigen_mt, read, licence="CC-BY-NC-4.0")
+GLAIVE = Source("glaive-sharegpt", matches_glaive, read)
+APIGEN_MT = Source("apigen-mt", matches_apigen_mt, read)

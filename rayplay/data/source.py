@@ -30,6 +30,7 @@ class Context:
     Attributes:
         support: What `Source.prepare` found (a tool library, schemas seen in use).
         options: The recipe's `options` of this source.
+        tools: Definitions that lie beside the rows, for rows that have none of their own.
     """
 
     source: str
@@ -37,6 +38,7 @@ class Context:
     seed: int = 0
     support: Any = None
     options: Json = field(default_factory=dict)
+    tools: tuple[Any, ...] = ()
 
     def about(self, row: RawRow) -> Json:
         """Provenance fields of every record from this row."""
@@ -54,7 +56,6 @@ class Source:
     Attributes:
         matches: Whether a row's value has this shape; never raises.
         read: Row -> records; raises Rejected.
-        licence: Of the published set, used where no licence file lies beside the data.
         gives: What `data convert` writes first.
         unit: Whether a row is an element of a file, or a whole file of lines.
         is_support: Files that are not rows (tool libraries).
@@ -66,7 +67,6 @@ class Source:
     name: str
     matches: Matches
     read: Read
-    licence: str = ""
     gives: Kind = "demonstrations"
     unit: Literal["row", "file"] = "row"
     is_support: Callable[[Path], bool] = lambda path: False

@@ -116,8 +116,9 @@ def open_source(path: str | Path, name: str | None = None, options: Json | None 
     rows = [f for f in files if not source.is_support(f)] or files
     options = options or {}
     support = source.prepare(files, options) if source.prepare else None
-    licence = licence_beside(place) or source.licence
-    return Opened(source, tuple(rows), Context(source.name, licence, seed, support, options))
+    # a shape says nothing of who made the rows: only what lies next to the data names their licence
+    context = Context(source.name, licence_beside(place), seed, support, options)
+    return Opened(source, tuple(rows), context)
 
 
 def candidates(name: str | None) -> list[Source]:

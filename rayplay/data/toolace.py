@@ -61,4 +61,4 @@ def observe(builder: Builder, text: str) -> None:
         builder.result(text)
 
 
-SOURCE = Source("toolace", matches, read, licence="Apache-2.0")
+SOURCE = Source("toolace", matches, read)

@@ -133,4 +133,4 @@ def _definition(name: str, text: Any) -> Json:
     return {"name": name, "description": summary, "parameters": parameters, "required": required}
 
 
-SOURCE = Source("toolalpaca", matches, read, licence="Apache-2.0", expand=expand)
+SOURCE = Source("toolalpaca", matches, read, expand=expand)

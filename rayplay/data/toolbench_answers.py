@@ -250,4 +250,4 @@ def _id(row: RawRow) -> str:
     return "/".join(name).removesuffix(".json") if row.line <= 1 and not row.key else row_id(row)
 
 
-SOURCE = Source("toolbench-answers", matches, read, licence="Apache-2.0")
+SOURCE = Source("toolbench-answers", matches, read)

@@ -65,4 +65,4 @@ def _plain(text: str) -> str:
     return re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]", "_", text)).strip("_").lower()
 
 
-SOURCE = Source("toolbench-queries", matches, read, licence="Apache-2.0", gives="tasks")
+SOURCE = Source("toolbench-queries", matches, read, gives="tasks")

@@ -95,4 +95,4 @@ def _call(text: str) -> Json | None:
     return value if has(value, name=str) else None
 
 
-SOURCE = Source("toolbench-traces", matches, read, licence="Apache-2.0", gives="tasks")
+SOURCE = Source("toolbench-traces", matches, read, gives="tasks")

@@ -76,4 +76,4 @@ def _apis(text: str) -> list[Any]:
     raise Rejected("broken_tools", f"the list of APIs cannot be read: {found[1][:80]}")
 
 
-SOURCE = Source("toolllama", matches, read, licence="Apache-2.0")
+SOURCE = Source("toolllama", matches, read)

@@ -153,4 +153,4 @@ def _observe(builder: Builder, text: str) -> None:
         builder.result(text)
 
 
-SOURCE = Source("toolrl", matches, read, licence="Apache-2.0")
+SOURCE = Source("toolrl", matches, read)

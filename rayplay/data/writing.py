@@ -82,6 +82,8 @@ def openai_tool(tool: ToolSpec) -> Json:
 
 def _openai_message(message: Message) -> Json:
     written: Json = {"role": message.role, "content": message.content}
+    if not message.loss:
+        written["weight"] = 0
     if message.tool_calls:
         written["tool_calls"] = [
             {

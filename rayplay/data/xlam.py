@@ -62,4 +62,4 @@ def _is_required(parameter: Json) -> bool:
     return "default" not in parameter and "optional" not in str(parameter.get("type", "")).lower()
 
 
-SOURCE = Source("xlam", matches, read, licence="CC-BY-4.0")
+SOURCE = Source("xlam", matches, read)

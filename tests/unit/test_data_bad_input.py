@@ -46,7 +46,6 @@ BAD = {
     row(said("user"), said("assistant", "", tool_calls=[{"name": "add", "arguments": "{"}])): "broken_call",
     row(said("assistant"), said("user")): "roles_out_of_order",
     row(said("user"), said("tool"), said("assistant")): "roles_out_of_order",
-    row(said("user"), said("user"), said("assistant")): "roles_out_of_order",
     row(said("user"), said("system"), said("assistant")): "roles_out_of_order",
     row(said("user"), said("assistant", "", tool_calls=[call()]), said("user")): "roles_out_of_order",
     row(said("user"), said("assistant"), said("robot")): "wrong_format",
