@@ -10,6 +10,7 @@ import importlib
 import os
 import resource
 import socket
+import struct
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,20 @@ HARMLESS_DEVICES = ("null", "zero", "full", "random", "urandom")
 SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
 SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
 CAPABILITY_VERSION_3 = 0x20080522
+CAP_SYS_ADMIN = 21
+# root's: to hand over and sweep the scratch, to end what runs as somebody else, to become somebody else
+ROOT_CAPABILITIES = {
+    "CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3, "CAP_KILL": 5, "CAP_SETGID": 6, "CAP_SETUID": 7,
+    "CAP_SETPCAP": 8,
+}  # fmt: skip
+SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
+SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
+CAPABILITY_VERSION_3 = 0x20080522
+CAP_SYS_ADMIN = 21
+# root's: to hand over and sweep the scratch, to become somebody else and to end what has become so
+ROOT_CAPABILITIES = {"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3, "CAP_KILL": 5} | {
+    "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SETPCAP": 8,
+}  # fmt: skip
 SYSCALL_RESTRICT_SELF = 446  # of every architecture
 HIGH_FD = 200  # a descriptor that must survive dup2 in the child has this number or a higher one
 LANDLOCK_SCOPE_ALL = 0b11  # abstract unix sockets and signals, ABI 6
@@ -38,6 +53,9 @@ _syscall = libc.syscall
 _syscall.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c_long)
 _syscall.restype = ctypes.c_long
 _SECCOMP = SYS_SECCOMP.get(os.uname().machine, -1)
+_CAPSET = SYS_CAPSET.get(os.uname().machine, -1)
+_CAPSET_HEADER = ctypes.create_string_buffer(struct.pack("=Ii", CAPABILITY_VERSION_3, 0))
+_NO_CAPABILITIES = ctypes.create_string_buffer(24)
 
 
 class SockFprog(ctypes.Structure):
@@ -127,6 +145,7 @@ class Confinement(NamedTuple):
         added: The filter that each child adds, as the kernel takes it.
         ruleset: Descriptor of the Landlock ruleset; -1 below L2.
         uid: User and group to become, or -1 to stay.
+        counted: Whether the bytes that a call writes are counted in /proc, which only its own user may read.
         base_bytes: Address space that the zygote maps already.
         threads: How many the user may have; 0 where the kernel counts them by a user who is not this call's own.
         rlimits: (resource, (soft, hard)), soft = hard, that zygote and children share.
@@ -136,6 +155,7 @@ class Confinement(NamedTuple):
     added: SockFprog
     ruleset: int
     uid: int
+    counted: bool
     base_bytes: int
     threads: int
     rlimits: tuple[tuple[int, tuple[int, int]], ...]
@@ -172,7 +192,9 @@ class Confinement(NamedTuple):
         if self.uid >= 0:
             os.setresgid(self.uid, self.uid, self.uid)
             os.setresuid(self.uid, self.uid, self.uid)  # leaving uid 0 empties the capability sets
-        prctl(PR_SET_DUMPABLE, 0)
+        else:
+            set_capabilities()  # the zygote has some in a user namespace of its own
+        prctl(PR_SET_DUMPABLE, int(self.counted))
         prctl(PR_SET_PDEATHSIG, SIGKILL)  # after the change of uid, which clears it
         if os.getppid() != zygote_pid:
             os._exit(1)  # the zygote ended before the line above
@@ -212,6 +234,20 @@ def rlimits(file_bytes: int, open_files: int, all_kinds: bool) -> tuple[tuple[in
     return tuple((what, (value, value)) for what, value in limits if all_kinds or can_set(what))
 
 
+def written_by(pid: int) -> int:
+    """Bytes that a process wrote to disks, or has yet to; -1 where that is not told.
+
+    One read, whatever its files look like and whether they still have names; what was taken back before it reached the
+    disk does not count.
+    """
+    try:
+        text = Path(f"/proc/{pid}/io").read_text()
+    except OSError:
+        return -1
+    counts = dict(line.split(": ") for line in text.splitlines())
+    return int(counts["write_bytes"]) - int(counts["cancelled_write_bytes"])
+
+
 def threads_of(pid: int) -> int:
     """How many threads a child that has not been waited for has."""
     return os.stat(f"/proc/{pid}/task").st_nlink - 2
@@ -236,6 +272,25 @@ def drop_bounding_set() -> None:
     for capability in range(64):
         if _prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             return  # past the last capability, or not ours to drop
+
+
+def set_capabilities(mask: int = 0) -> None:
+    """Hold these capabilities and no others, of those that are held; none is inherited by exec.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    data = struct.pack("=6I", low, low, 0, high, high, 0)
+    wanted = ctypes.create_string_buffer(data) if mask else _NO_CAPABILITIES
+    if _syscall(_CAPSET, ctypes.addressof(_CAPSET_HEADER), ctypes.addressof(wanted), 0) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def mask_of(capabilities: Iterable[int]) -> int:
+    """Their numbers as a bit mask, without those that this process does not hold."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapPrm:"))
+    return sum(1 << number for number in capabilities) & int(line.split()[1], 16)
 
 
 def take_away(mount: str) -> None:

@@ -26,7 +26,7 @@ def make_folder(prefix: str) -> tuple[Path, int]:
 def _remove_abandoned(folder: Path) -> None:
     held = _hold(folder)
     try:
-        if os.fstat(held).st_uid == os.geteuid() and scratch.sweep(folder, scratch.identity(folder)):
+        if os.fstat(held).st_uid == os.geteuid() and scratch.empty(os.dup(held)):
             folder.rmdir()
     finally:
         os.close(held)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import rayplay
 from rayplay.errors import SandboxError
+from rayplay.sandbox.confine import ROOT_CAPABILITIES
 from rayplay.sandbox.folders import make_folder
 from rayplay.sandbox.gvisor import gvisor_command, runsc_path, write_bundle
 from rayplay.sandbox.levels import Level, Limits
@@ -33,10 +34,6 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "TZ": "UTC",
 }
-# setuid and friends to become nobody, kill to end what has become so, the rest to hand over and sweep the scratch
-ROOT_CAPABILITIES = (
-    "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER",
-)  # fmt: skip
 NETWORK_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/ssl", "/etc/ca-certificates")
 SHARED_LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib", "/etc/ld.so.cache")
 HARMLESS_FILES = ("/usr/share/zoneinfo", "/etc/localtime", "/dev/urandom", "/dev/random", "/dev/zero")
@@ -141,6 +138,7 @@ def namespaces(network: bool) -> tuple[str, ...]:
     flags = ["--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"]
     if not network:
         flags.append("--unshare-net")
+    flags += ["--cap-add", "CAP_SYS_ADMIN"]  # for the zygote's own mounts; given up before the first call
     if geteuid() == 0:  # real root needs no user namespace, and can hand out a real uid without one
         flags += [part for name in ROOT_CAPABILITIES for part in ("--cap-add", name)]
     else:

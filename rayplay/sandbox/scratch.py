@@ -1,23 +1,29 @@
 """A call's scratch folder: who owns it, what it weighs while the call runs, and how it is emptied after.
 
-Everything in it was made by a hostile program: symbolic links are never followed, and a tree of any depth is taken
-apart without recursion, without long paths and with one open folder at a time.
+Everything in it was made by a hostile program, which may still be at it: nothing is reached by a path, symbolic links
+are never followed, and a tree of any depth is taken apart without recursion and with one open folder at a time.
 """
 
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 MODE = 0o700
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 WEIGHINGS = 20  # of a tree whose folders and files do not stay where they are
 
 
 def give(path: str | Path, uid: int) -> None:
     """Hand the folder to `uid` (-1: it is the caller's own already)."""
-    if uid >= 0:
-        os.chown(path, uid, uid)
-    os.chmod(path, MODE)
+    folder = os.open(path, FOLDER)
+    try:
+        if uid >= 0:
+            os.fchown(folder, uid, uid)
+        os.fchmod(folder, MODE)
+    finally:
+        os.close(folder)
 
 
 def identity(path: str | Path) -> tuple[int, int]:
@@ -52,28 +58,46 @@ def _weigh(path: str | Path, most_files: int) -> tuple[int, int]:
     Raises:
         FileNotFoundError: Something went away between being listed and being looked at.
     """
-    files = size = 0
-    waiting = [path]
-    while waiting and files <= most_files:
-        try:
-            for entry in os.scandir(waiting.pop()):
-                files += 1
+    scale = _Scale(most_files)
+    try:
+        _walk(os.open(path, FOLDER), scale.look, _nothing)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return most_files + 1, scale.size
+    return scale.files, scale.size
+
+
+class _Scale:
+    """Adds up what is in the folders that it looks at."""
+
+    def __init__(self, most_files: int) -> None:
+        self.most_files, self.files, self.size = most_files, 0, 0
+
+    def look(self, folder: int) -> list[str]:
+        """The folders in it.
+
+        Raises:
+            OSError: There are too many files already.
+        """
+        folders = []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                self.files += 1
+                if self.files > self.most_files:
+                    raise OSError("too many files")
                 info = entry.stat(follow_symlinks=False)
-                size += info.st_blocks * 512
+                self.size += info.st_blocks * 512
                 if stat.S_ISDIR(info.st_mode):
-                    waiting.append(entry.path)
-        except FileNotFoundError:
-            raise
-        except OSError:
-            return most_files + 1, size
-    return files, size
+                    folders.append(entry.name)
+        return folders
 
 
 def is_empty(path: str | Path, expected: tuple[int, int]) -> bool:
     """Whether the folder is the same one, as it was handed over, and nothing is in it."""
     try:
         info = os.lstat(path)
-        as_given = (info.st_dev, info.st_ino) == expected and stat.S_IMODE(info.st_mode) == MODE
+        as_given = (info.st_dev, info.st_ino) == expected and info.st_mode == stat.S_IFDIR | MODE
         return as_given and not os.listdir(path)
     except OSError:
         return False
@@ -82,14 +106,20 @@ def is_empty(path: str | Path, expected: tuple[int, int]) -> bool:
 def sweep(path: str | Path, expected: tuple[int, int]) -> bool:
     """Empty the folder; False where it is not the same folder any more or will not become empty."""
     try:
-        if identity(path) != expected:
-            return False
-        os.chmod(path, MODE)
-        top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        top = _open_any_mode(path)
     except OSError:
         return False
+    info = os.fstat(top)
+    if (info.st_dev, info.st_ino) != expected:
+        os.close(top)
+        return False
+    return empty(top)
+
+
+def empty(top: int) -> bool:
+    """Remove everything in the open folder `top`, which is closed; False where something cannot be removed."""
     try:
-        _empty(top)
+        _walk(top, _clear_files, _remove_folder, _open_any_mode)
     except OSError:
         return False
     return True
@@ -103,36 +133,86 @@ def remove(path: str | Path, expected: tuple[int, int]) -> None:
             os.rmdir(os.path.dirname(path))
 
 
-def _empty(top: int) -> None:
-    """Remove everything in the open folder `top`, which is closed; any depth, one descriptor at a time.
+def _open_folder(name: str | Path, dir_fd: int | None = None) -> int:
+    return os.open(name, FOLDER, dir_fd=dir_fd)
+
+
+def _open_any_mode(name: str | Path, dir_fd: int | None = None) -> int:
+    """Open a folder that its owner may have closed to himself; never through a link that took its place.
 
     Raises:
-        OSError: Something cannot be removed.
+        OSError: It is no folder, or somebody else's.
     """
-    here, names, waiting = top, [], [_clear_files(top)]
     try:
-        while True:
-            if waiting[-1]:  # a folder to go down into
+        return _open_folder(name, dir_fd)
+    except PermissionError:
+        itself = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+        try:
+            os.chmod(f"/proc/self/fd/{itself}", MODE)  # of that very folder, whatever has its name now
+            return os.open(".", FOLDER, dir_fd=itself)
+        finally:
+            os.close(itself)
+
+
+def _walk(
+    top: int,
+    look: Callable[[int], list[str]],
+    leave: Callable[[int, str], None],
+    enter: Callable[[str, int], int] = _open_folder,
+) -> None:
+    """Visit the open folder `top`, which is closed, and all below; any depth, one descriptor at a time.
+
+    Nothing is reached by a path, and the way up must lead to the folder that the way down came from: whoever moves
+    things meanwhile ends the walk, and leads it nowhere.
+
+    Args:
+        look: Called with each open folder; returns the names of those in it to go down into.
+        leave: Called with the open folder above and the name of each visited one.
+        enter: Opens a folder by its name in an open one.
+
+    Raises:
+        FileNotFoundError: Something has been moved or removed meanwhile.
+        OSError: Something was refused.
+    """
+    here, names, above, waiting = top, [], [], []
+    try:
+        waiting.append(look(here))
+        while waiting[-1] or names:
+            if waiting[-1]:
                 names.append(waiting[-1].pop())
-                os.chmod(names[-1], MODE, dir_fd=here)
-                below = os.open(names[-1], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+                above.append(_identity_of(here))
+                below = enter(names[-1], here)
                 os.close(here)
                 here = below
-                waiting.append(_clear_files(here))
-            elif names:  # empty now: go up and remove it
-                above = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
-                os.close(here)
-                here = above
-                os.rmdir(names.pop(), dir_fd=here)
-                waiting.pop()
+                waiting.append(look(here))
             else:
-                return
+                up = os.open("..", FOLDER, dir_fd=here)
+                os.close(here)
+                here = up
+                if _identity_of(here) != above.pop():
+                    raise FileNotFoundError("moved while it was visited")
+                leave(here, names.pop())
+                waiting.pop()
     finally:
         os.close(here)
 
 
+def _identity_of(folder: int) -> tuple[int, int]:
+    info = os.fstat(folder)
+    return info.st_dev, info.st_ino
+
+
+def _nothing(_folder: int, _name: str) -> None:
+    """Leave a folder as it is."""
+
+
+def _remove_folder(folder: int, name: str) -> None:
+    os.rmdir(name, dir_fd=folder)
+
+
 def _clear_files(folder: int) -> list[str]:
     """Remove what is no folder; the names of what is."""
+    os.fchmod(folder, MODE)
     folders = []
     for name in os.listdir(folder):
         if stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode):

@@ -48,7 +48,7 @@ REFUSED = ("tgkill", "tkill", "execve")
 # what the zygote does and a child may not, with the error that the child gets
 ZYGOTE = dict.fromkeys(("fork", "vfork", "kill", "setrlimit"), errno.EPERM)
 ZYGOTE |= dict.fromkeys(("pidfd_open", "pidfd_send_signal", "setresgid", "setresuid"), errno.ENOSYS)
-ZYGOTE |= dict.fromkeys(("seccomp", "landlock_restrict_self"), errno.ENOSYS)
+ZYGOTE |= dict.fromkeys(("seccomp", "landlock_restrict_self", "capset", "umount2"), errno.ENOSYS)
 ZYGOTE_PRCTL = (1, 4)  # PR_SET_PDEATHSIG, PR_SET_DUMPABLE
 # for tools that need the network and may have it
 NETWORK = ("connect", "sendmsg", "sendmmsg", "recvmsg", "recvmmsg", "setsockopt", "getsockopt", "sendto")

@@ -82,8 +82,7 @@ class Zygote:
 
     def _greet(self, setup: Setup) -> dict:
         limits, networked = setup.limits, "network" in setup.grants
-        owner = os.geteuid() != 0 and setup.level < Level.L3  # at L3 the mounts are read-only for everybody
-        filters = filters_of(networked, owner) if setup.level is not Level.L0 else (b"", b"")
+        filters = filters_of(networked) if setup.level is not Level.L0 else (b"", b"", b"")
         config = {
             "modules": setup.modules,
             "search_paths": setup.search_paths,
@@ -163,6 +162,6 @@ def start(launch: Launch, complaints: IO[bytes]) -> tuple[socket.socket, subproc
 
 
 @cache
-def filters_of(networked: bool, owner: bool) -> tuple[bytes, ...]:
-    """The seccomp filters of zygote and child, built once for all zygotes of a kind."""
-    return tuple(build_filters(networked, owner))
+def filters_of(networked: bool) -> tuple[bytes, ...]:
+    """The seccomp filters of zygote, child, and child where not all outside is read-only; built once for each kind."""
+    return (*build_filters(networked), build_filters(networked, owner=True)[1])

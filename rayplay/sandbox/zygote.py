@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rayplay import marks
-from rayplay.sandbox import confine, passage, scratch
+from rayplay.sandbox import confine, mounts, passage, scratch
 from rayplay.sandbox.child import Table, load_table, run_child
 from rayplay.sandbox.loading import failure
 from rayplay.sandbox.wire import CHUNK, receive_frame, send_frame
@@ -38,18 +38,22 @@ class Zygote:
         self.limits = config["limits"]
         self.table = table
         self.scratch = config["scratch"]
+        self.outside = mounts.Outside(self.scratch)
+        self.isolated = False  # whether all but the scratch is read-only, and the scratch of bounded size
         self.fork = choose_fork()
         self.confinement = self._build_confinement(*filters)
         scratch.give(self.scratch, self.confinement.uid)
         self.scratch_id = scratch.identity(self.scratch)
         self.scratch_size = os.stat(self.scratch).st_size
 
-    def _build_confinement(self, inherited: bytes, added: bytes) -> confine.Confinement:
+    def _build_confinement(self, inherited: bytes, added: bytes, added_if_not_isolated: bytes) -> confine.Confinement:
         level = self.config["level"]
         reads = [*self.config["read_paths"], *self.table.read_paths]
         networked = "network" in self.config["grants"]
         if os.geteuid() == 0 and level in ("L1", "L2"):
             passage.open_passage([*reads, self.scratch])
+        if level in ("L1", "L2", "L3"):
+            self._isolate(level)
         ruleset = confine.build_ruleset(reads, self.scratch, networked) if level in ("L2", "L3") else -1
         if os.geteuid() == 0:
             confine.drop_bounding_set()
@@ -57,18 +61,29 @@ class Zygote:
         self.kernel_counts_threads = uid >= 0 or level == "L3"  # of this user or user namespace alone
         return confine.Confinement(
             inherited=inherited,
-            added=confine.program_of(added),
+            added=confine.program_of(added if self.isolated or level == "L4" else added_if_not_isolated),
             ruleset=ruleset,
             uid=uid,
+            counted=level == "L2" and uid < 0 and not self.isolated,
             base_bytes=confine.own_address_space(),
             threads=self.limits["threads"] if self.kernel_counts_threads else 0,
             rlimits=confine.rlimits(self.limits["file_bytes"], self.limits["open_files"], level != "L4"),
         )
 
+    def _isolate(self, level: str) -> None:
+        """Make all but the scratch read-only, and keep no more capabilities than the work and its end need."""
+        self.isolated = mounts.isolate(self.scratch, self.limits["scratch_bytes"], self.limits["scratch_files"])
+        needed = set(confine.ROOT_CAPABILITIES.values()) if os.geteuid() == 0 else set()
+        if level != "L3":  # there the scratch ends with bubblewrap; elsewhere it is unmounted, and its folder removed
+            needed |= {confine.CAP_SYS_ADMIN}
+        confine.set_capabilities(confine.mask_of(needed))
+
     def introduction(self) -> dict[str, Any]:
         """What the parent wants to know first: where this process lives."""
         return {
             "uid": self.confinement.uid if self.confinement.uid >= 0 else os.getuid(),
+            "isolated": self.isolated,
+            "counted": self.confinement.counted,
             "namespaces": {
                 name: str(Path(f"/proc/self/ns/{name}").readlink())
                 for name in ("pid", "net", "ipc", "mnt")
@@ -155,11 +170,15 @@ class Zygote:
         return os.stat(self.scratch).st_size == self.scratch_size  # folders of some file systems never shrink
 
     def excess(self, pid: int) -> str:
-        """What a running call has too much of: "threads", "disk" or "" = nothing."""
+        """What a running call has too much of, told at once: "threads", "disk" or "" = nothing."""
         if not self.kernel_counts_threads and confine.threads_of(pid) > self.limits["threads"]:
             return "threads"
+        return "disk" if not self.isolated and confine.written_by(pid) > self.limits["scratch_bytes"] else ""
+
+    def overfilled(self) -> bool:
+        """Whether a running call has too many files or bytes in a scratch whose size the kernel does not bound."""
         files, size = scratch.weigh(self.scratch, self.limits["scratch_files"])
-        return "disk" if files > self.limits["scratch_files"] or size > self.limits["scratch_bytes"] else ""
+        return files > self.limits["scratch_files"] or size > self.limits["scratch_bytes"]
 
 
 class Watch:
@@ -179,7 +198,7 @@ class Watch:
             in_all_s: Seconds in all.
         """
         now = time.monotonic()
-        last, deadline, look_at = now + in_all_s, now + silence_s, now + TICK_S
+        last, deadline, look_at, weigh_at = now + in_all_s, now + silence_s, now + TICK_S, now + TICK_S
         poll = select.poll()
         control = self.zygote.sock.fileno()
         poll.register(control, select.POLLRDHUP)
@@ -209,7 +228,11 @@ class Watch:
             if (looked := time.monotonic()) > look_at:
                 if too_much := self.zygote.excess(self.pid):
                     return self._end(too_much)
-                look_at = looked + max(TICK_S, WEIGHING_SHARE * (time.monotonic() - looked))
+                look_at = looked + TICK_S
+            if looked > weigh_at and not self.zygote.isolated:
+                if self.zygote.overfilled():
+                    return self._end("disk")
+                weigh_at = looked + max(TICK_S, WEIGHING_SHARE * (time.monotonic() - looked))
 
     def _has_ended(self) -> bool:
         """Whether the child is a zombie by now; its closing pipes wake the poll."""
@@ -322,4 +345,7 @@ def main() -> None:
     send_frame(sock, introduction)
     zygote.serve()
     os.close(read_end)
-    scratch.remove(zygote.scratch, zygote.scratch_id)
+    if zygote.isolated:
+        zygote.outside.remove()
+    else:
+        scratch.remove(zygote.scratch, zygote.scratch_id)
