@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, NoReturn, Protocol, Union, get_args
 
 from rayplay.marks import MARK, ToolError
 from rayplay.sandbox.loading import Found, home_of, load_tools
+from rayplay.sandbox.whole import Change, whole_of
 from rayplay.sandbox.wire import read_json
 
 RESULT_FD = 3
@@ -34,11 +35,11 @@ class Adapter(Protocol):
 
 
 class Entry(NamedTuple):
-    """One tool, adapters of those parameters whose types are more than JSON, and the parameters that are integers."""
+    """One tool, adapters of the parameters whose types are more than JSON, and changes of those that hold integers."""
 
     found: Found
     adapters: dict[str, Adapter]
-    integers: tuple[str, ...]
+    wholes: dict[str, Change]
 
 
 class Table(NamedTuple):
@@ -59,7 +60,7 @@ def load_table(modules: list[str]) -> Table:
         name = getattr(found.function, MARK)["name"]
         hints = get_type_hints(found.function, include_extras=True)
         hints.pop("return", None)
-        entries.setdefault(name, Entry(found, adapters_of(hints), integers_of(hints)))
+        entries.setdefault(name, Entry(found, adapters_of(hints), wholes_of(hints)))
     return Table(entries, [home_of(name) for name in modules])
 
 
@@ -73,9 +74,10 @@ def adapters_of(hints: dict[str, Any]) -> dict[str, Adapter]:
     return {name: make(hint) for name, hint in needing.items()}
 
 
-def integers_of(hints: dict[str, Any]) -> tuple[str, ...]:
-    """Parameters that are integers: JSON schema takes 2.0 for one, Python does not."""
-    return tuple(name for name, hint in hints.items() if hint is int)
+def wholes_of(hints: dict[str, Any]) -> dict[str, Change]:
+    """For plain parameters that hold integers: what makes 2.0 one, as the schema takes it."""
+    changes = {name: whole_of(hint) for name, hint in hints.items() if is_plain(hint)}
+    return {name: change for name, change in changes.items() if change is not None}
 
 
 def is_plain(hint: Any) -> bool:
@@ -141,9 +143,9 @@ def call_tool(entry: Entry, encoded: bytes, old_state: bytes) -> tuple[bytes, by
         for key, adapter in entry.adapters.items():
             if key in arguments:
                 arguments[key] = adapter.validate_python(arguments[key])
-        for key in entry.integers:
-            if isinstance(arguments.get(key), float):
-                arguments[key] = int(arguments[key])
+        for key, change in entry.wholes.items():
+            if key in arguments:
+                arguments[key] = change(arguments[key])
     except (ValueError, RecursionError) as error:
         return b"A", b"", str(error)[:500].encode(errors="backslashreplace")
     try:
