@@ -39,7 +39,8 @@ def tool_accuracy(t: Trajectory) -> float:
 
     A call that cannot be read counts as a call of no tool, so it is wrong.
     """
-    return float(sorted(c.name for c in calls_of(t)) == sorted(c.name for c in t.task.expected.calls))
+    expected, made = t.task.expected, calls_of(t)
+    return float(match_calls(expected, made, t.task.tools).names_right == len(expected.calls) == len(made))
 
 
 def argument_accuracy(t: Trajectory) -> float | None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Json = dict[str, Any]
+Rule = Literal["official", "plain", "exact"]  # of what counts where expected and made calls are compared
 
 
 class Record(BaseModel):
@@ -105,18 +106,27 @@ class Message(Record):
 
 
 class ExpectedCall(Record):
-    """A call that should be made. `alternatives[argument]` lists every accepted value of that argument."""
+    """A call that should be made.
+
+    An argument is right as it stands in `arguments`, or as one of its `alternatives`; a null among these says that it
+    may be left out, as its name in `optional` does. `accepted` lists more right values of any place by JSON pointer
+    (RFC 6901): {"/filter/unit": ["km", "m"]}, and here a null is a value. `optional` takes such pointers too, for
+    fields of objects that may be absent.
+    """
 
     name: str
     arguments: Json = Field(default_factory=dict)
     alternatives: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    accepted: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    optional: tuple[str, ...] = ()
 
 
 class Expected(Record):
     """What a right episode looks like: these calls (none = rightly no call), this answer, this end state.
 
     `answer` is compared as a number within `tolerance` where it reads as one, else as contained text; every entry of
-    `answer` must be found. Empty = any answer will do.
+    `answer` must be found. Empty = any answer will do. `rule` says how arguments are compared (none: the recipe's, and
+    "plain" where there is no recipe).
     """
 
     calls: tuple[ExpectedCall, ...] = ()
@@ -124,6 +134,7 @@ class Expected(Record):
     tolerance: float = 1e-6  # relative
     end_state: Json | None = None
     check_calls: bool = True  # False: only the answer or the end state decides
+    rule: Rule | None = None
 
 
 class Task(Record):

@@ -8,10 +8,19 @@ import importlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
 
 from rayplay.errors import RecipeError
-from rayplay.matching import answer_found, end_state_reached, match_calls
-from rayplay.records import ExpectedCall, Status, StopReason, ToolCall, ToolResult, Trajectory
+from rayplay.matching import (
+    answer_found,
+    argument_verdicts,
+    end_state_reached,
+    expected_arguments,
+    match_calls,
+    pair_calls,
+)
+from rayplay.records import ExpectedCall, Rule, Status, StopReason, ToolCall, ToolResult, ToolSpec, Trajectory
+from rayplay.toolbox import find_tool
 
 # None: this sample cannot be judged so. The part is left out, and the sample is not compared with judged siblings.
 Reward = Callable[[Trajectory], float | None]
@@ -60,7 +69,7 @@ def arguments_match(trajectory: Trajectory) -> float:
     if not expected.calls:
         return float(not made)
     scores = match_calls(expected, made, trajectory.task.tools).argument_scores
-    return sum(scores) / max(len(scores), len(made))
+    return math.fsum(scores) / max(len(scores), len(made))
 
 
 def calls_succeed(trajectory: Trajectory) -> float:
@@ -122,36 +131,37 @@ def toolrl(trajectory: Trajectory) -> float:
     similarity of the tools' names, as multisets, and for each expected call that of its parameters' names and the
     number of right values in its best partner; S is the most that R can be. Without an expected call that leaves 3
     or -3 (the authors' code leaves 0 there, which would make no right answer a full one).
+    What is right is what `rayplay.matching` says: an argument that may be left out counts as given where it is, and
+    one that is not expected and says its default as not given.
     """
-    expected, made = trajectory.task.expected.calls, calls_of(trajectory)
-    if any(call.problem for call in made) or (expected and not made):
+    expected, made, tools = trajectory.task.expected, calls_of(trajectory), trajectory.task.tools
+    if any(call.problem for call in made) or (expected.calls and not made):
         return 0.0
     finished = bool(trajectory.turns) and all(turn.finish == "stop" for turn in trajectory.turns)
-    form = float(finished and bool(made) == bool(expected))
-    gained = _similarity([c.name for c in expected], [c.name for c in made])
-    possible = 1.0
-    left = list(made)
-    for want in expected:
-        possible += 1 + len(want.arguments)
-        partners = [c for c in left if c.name == want.name]
-        best = max(partners, key=lambda call: _call_score(want, call), default=None)
-        if best is not None and _call_score(want, best) > 0:
-            left.remove(best)
-            gained += _call_score(want, best)
-    return (form + 6 * gained / possible) / 7
+    form = float(finished and bool(made) == bool(expected.calls))
+
+    def weigh(want: ExpectedCall, call: ToolCall) -> Fraction:
+        return _call_score(want, call, find_tool(tools, want.name), expected.rule or "plain")
+
+    gained = _similarity([c.name for c in expected.calls], [c.name for c in made])
+    gained += sum(weigh(expected.calls[i], made[j]) for i, j in pair_calls(expected.calls, made, weigh).items())
+    possible = 1 + sum(1 + len(expected_arguments(c, find_tool(tools, c.name))) for c in expected.calls)
+    return float(Fraction(form) + 6 * gained / possible) / 7
 
 
-def _call_score(want: ExpectedCall, call: ToolCall) -> float:
+def _call_score(want: ExpectedCall, call: ToolCall, spec: ToolSpec | None, rule: Rule) -> Fraction:
     """Similarity of the parameters' names, plus the number of right values."""
-    given = call.arguments
-    right = sum(k in given and given[k] in (v, *want.alternatives.get(k, ())) for k, v in want.arguments.items())
-    return _similarity(want.arguments, given) + right
+    wanted = expected_arguments(want, spec)
+    verdicts = argument_verdicts(want, call, spec, rule)
+    decided = [key for key, right in verdicts.items() if (key in wanted and right) or (key in call.arguments)]
+    meant = [key for key in decided if key in wanted or not verdicts[key]]
+    return _similarity(wanted, meant) + sum(verdicts[key] for key in wanted)
 
 
-def _similarity(a: Iterable[str], b: Iterable[str]) -> float:
-    """Jaccard similarity of two multisets; 1.0 of two empty ones."""
+def _similarity(a: Iterable[str], b: Iterable[str]) -> Fraction:
+    """Jaccard similarity of two multisets; 1 of two empty ones."""
     a, b = Counter(iter(a)), Counter(iter(b))
-    return (a & b).total() / (a | b).total() if a | b else 1.0
+    return Fraction((a & b).total(), (a | b).total()) if a | b else Fraction(1)
 
 
 REWARDS: dict[str, Reward] = {

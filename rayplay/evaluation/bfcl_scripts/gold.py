@@ -16,7 +16,8 @@ def gold_calls(ground_truth: list[dict[str, Any]], functions: list[dict[str, Any
 
     Args:
         ground_truth: One {function: {argument: [accepted values]}} a call; "" among the values means: may be left out.
-        functions: The case's function descriptions as BFCL ships them.
+        functions: The case's function descriptions as BFCL ships them; an argument that may be left out and is not
+            among a function's properties is, since the checker refuses it.
         language: "python", "java" or "javascript".
     """
     described = {function["name"]: function["parameters"] for function in functions}
@@ -28,7 +29,8 @@ def gold_calls(ground_truth: list[dict[str, Any]], functions: list[dict[str, Any
         for key, values in accepted.items():
             kept = [value for value in values if value != ""]
             required = key in schema.get("required", [])
-            if not required and "" in values and (not kept or values[0] == ""):
+            known = key in schema["properties"]
+            if not required and "" in values and (not kept or values[0] == "" or not known):
                 continue
             value = kept[0] if kept else ""
             arguments[key] = _argument(value, schema["properties"].get(key, {}), language)
