@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from rayplay.assignment import assign
-from rayplay.records import Expected, ExpectedCall, Rule, ToolCall, ToolSpec
+from rayplay.records import DEFAULT_RULE, Expected, ExpectedCall, Rule, Task, ToolCall, ToolSpec
 from rayplay.schema_types import floats_taken, nulls_taken
 from rayplay.stated_numbers import is_stated, numbers_in, read_number
 from rayplay.toolbox import find_tool
@@ -23,7 +23,7 @@ from rayplay.values import Leeway, pointer, same_value
 
 __all__ = [
     "CallMatch", "answer_found", "argument_score", "argument_verdicts", "end_state_reached", "expected_arguments",
-    "match_calls", "pair_calls", "same_value",
+    "judged_by", "match_calls", "pair_calls", "same_value",
 ]  # fmt: skip
 
 _NO_TOOL = ToolSpec(name="", parameters={})
@@ -49,7 +49,7 @@ def match_calls(expected: Expected, made: Iterable[ToolCall], tools: Iterable[To
     As many expected calls as can be are wholly satisfied, then the shares of right arguments add up to the most; no
     order of the calls matters.
     """
-    made, tools, rule = list(made), tuple(tools), expected.rule or "plain"
+    made, tools, rule = list(made), tuple(tools), expected.rule or DEFAULT_RULE
     whole = 1 + len(expected.calls)  # weighs more than all shares of right arguments together
 
     def weigh(want: ExpectedCall, call: ToolCall) -> Fraction:
@@ -60,6 +60,13 @@ def match_calls(expected: Expected, made: Iterable[ToolCall], tools: Iterable[To
     exact = sum(score > 1 for score in scores.values())
     by_call = tuple(float(min(scores.get(i, Fraction(0)), Fraction(1))) for i in range(len(expected.calls)))
     return CallMatch(len(scores), by_call, len(expected.calls) - exact, len(made) - exact)
+
+
+def judged_by(task: Task, rule: Rule) -> Task:
+    """The task with the recipe's rule, where it has none of its own."""
+    if task.expected.rule is not None or rule == DEFAULT_RULE:
+        return task
+    return task.model_copy(update={"expected": task.expected.model_copy(update={"rule": rule})})
 
 
 def pair_calls(
@@ -76,13 +83,15 @@ def pair_calls(
     return pairs
 
 
-def argument_score(expected: ExpectedCall, call: ToolCall, spec: ToolSpec | None = None, rule: Rule = "plain") -> float:
+def argument_score(
+    expected: ExpectedCall, call: ToolCall, spec: ToolSpec | None = None, rule: Rule = DEFAULT_RULE
+) -> float:
     """Share of right arguments, in [0, 1], over all that are expected, required or given; 1.0 where there are none."""
     return float(_share(argument_verdicts(expected, call, spec, rule)))
 
 
 def argument_verdicts(
-    expected: ExpectedCall, call: ToolCall, spec: ToolSpec | None = None, rule: Rule = "plain"
+    expected: ExpectedCall, call: ToolCall, spec: ToolSpec | None = None, rule: Rule = DEFAULT_RULE
 ) -> dict[str, bool]:
     """Each argument that is expected, required or given -> whether it is right, given or left out."""
     spec = spec or _NO_TOOL
@@ -92,9 +101,9 @@ def argument_verdicts(
 
 def expected_arguments(expected: ExpectedCall, spec: ToolSpec | None = None) -> dict[str, None]:
     """Names of the arguments that a call is expected, or by its schema required, to decide upon; in order, as keys."""
-    named = [key for key in expected.accepted if key.count("/") == 1]
-    pointed = [key[1:].replace("~1", "/").replace("~0", "~") for key in named]
-    plain = [key for key in expected.optional if not key.startswith("/")]
+    places = [place for place in (*expected.accepted, *expected.optional) if place.count("/") == 1]
+    pointed = [place[1:].replace("~1", "/").replace("~0", "~") for place in places if place.startswith("/")]
+    plain = [name for name in expected.optional if not name.startswith("/")]
     required = _required(spec or _NO_TOOL)
     return dict.fromkeys([*expected.arguments, *expected.alternatives, *pointed, *plain, *required])
 
@@ -123,7 +132,7 @@ def end_state_reached(expected: Expected, end_state: str | None) -> bool:
     """
     if expected.end_state is None:
         return True
-    return end_state is not None and _holds(json.loads(end_state), expected.end_state, expected.rule or "plain")
+    return end_state is not None and _holds(json.loads(end_state), expected.end_state, expected.rule or DEFAULT_RULE)
 
 
 def _is_right(key: str, expected: ExpectedCall, call: ToolCall, spec: ToolSpec, rule: Rule) -> bool:

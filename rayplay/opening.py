@@ -16,6 +16,7 @@ from rayplay.data.prepare import LoadTeacher, Prepared, prepare
 from rayplay.episode import EpisodeLimits
 from rayplay.errors import ResourceError, RunFolderError
 from rayplay.manifest import check_same_recipe, make_manifest
+from rayplay.matching import judged_by
 from rayplay.playing import Player, judge_of
 from rayplay.recipe import Recipe
 from rayplay.records import Demonstration, Json, Status, Task, ToolCall, ToolResult, ToolSpec, digest
@@ -185,4 +186,6 @@ def _make_tasks(recipe: Recipe, specs: tuple[ToolSpec, ...], tools: ToolHandle, 
 
     training = recipe.training
     warm = training.warm_start.demonstrations if training.warm_start else 0
-    return prepare(recipe.data, specs, execute, seed=recipe.seed, demonstrations=warm, load_teacher=load_teacher)
+    made = prepare(recipe.data, specs, execute, seed=recipe.seed, demonstrations=warm, load_teacher=load_teacher)
+    ruled = {name: [judged_by(task, recipe.matching) for task in getattr(made, name)] for name in ("train", "held_out")}
+    return made._replace(**ruled)

@@ -9,7 +9,21 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from rayplay.records import Demonstration, Pair, Reason, Row, Status, StopReason, Task, Trajectory, Turn, digest
+from rayplay.matching import match_calls
+from rayplay.records import (
+    Demonstration,
+    Expected,
+    ExpectedCall,
+    Pair,
+    Reason,
+    Row,
+    Status,
+    StopReason,
+    Task,
+    Trajectory,
+    Turn,
+    digest,
+)
 from rayplay.rewards import UNREADABLE
 
 UNUSABLE = (StopReason.UNAVAILABLE, StopReason.TIME_LIMIT, StopReason.TOKEN_LIMIT, StopReason.PROMPT_TOO_LONG)
@@ -176,7 +190,7 @@ def pair_at_divergence(chosen: Trajectory, rejected: Trajectory, *, one_decision
     return Pair(
         pair_id=digest([chosen.group, chosen.token_ids[:start], sides]),
         task_id=chosen.task.task_id,
-        reason=reason_of(left, right, later=index > 0),
+        reason=reason_of(left, right, chosen.task, later=index > 0),
         margin=margin(chosen, rejected),
         prompt_ids=chosen.token_ids[:start],
         chosen_ids=sides[0],
@@ -190,8 +204,15 @@ def pair_at_divergence(chosen: Trajectory, rejected: Trajectory, *, one_decision
     )
 
 
-def reason_of(chosen: Turn, rejected: Turn, *, later: bool = False) -> Reason:
-    """Why `rejected` is worse than `chosen` at the same point of one history; `later` = after earlier calls."""
+def reason_of(chosen: Turn, rejected: Turn, task: Task | None = None, *, later: bool = False) -> Reason:
+    """Why `rejected` is worse than `chosen` at the same point of one history.
+
+    Args:
+        chosen: The better message.
+        rejected: The worse one.
+        task: Its tools and its rule say which arguments are the same.
+        later: Calls were made before.
+    """
     if not rejected.calls:
         return Reason.NO_CALL if chosen.calls else Reason.WRONG_ANSWER
     if any(c.problem is Status.INVALID_JSON for c in rejected.calls):
@@ -208,7 +229,13 @@ def reason_of(chosen: Turn, rejected: Turn, *, later: bool = False) -> Reason:
         return Reason.BAD_ARGUMENTS
     if statuses - {Status.OK}:
         return Reason.EXECUTION_FAILED
-    return Reason.WRONG_ARGUMENTS
+    return Reason.OTHER if _same_calls(chosen, rejected, task) else Reason.WRONG_ARGUMENTS
+
+
+def _same_calls(chosen: Turn, rejected: Turn, task: Task | None) -> bool:
+    calls = tuple(ExpectedCall(name=c.name, arguments=c.arguments) for c in chosen.calls)
+    expected = Expected(calls=calls, rule=task.expected.rule if task else None)
+    return match_calls(expected, rejected.calls, task.tools if task else ()).exact
 
 
 def decision(turn: Turn) -> tuple:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from rayplay.records import Json, digest
+from rayplay.records import DEFAULT_RULE, Json, Rule, digest
 
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -362,6 +362,10 @@ class Recipe(Section):
     rollout: Rollout = Rollout()
     rewards: dict[str, float] = Field(
         default_factory=lambda: {"format": 0.1, "tool_choice": 0.2, "arguments": 0.2, "execution": 0.1, "answer": 0.4}
+    )
+    matching: Rule = Field(
+        DEFAULT_RULE,
+        description="what counts where a task's own rule does not say: 'official' as BFCL, 'plain', 'exact'",
     )
     judge: JudgeSettings | None = None
     pairs: Pairs = Pairs()

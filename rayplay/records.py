@@ -7,12 +7,14 @@ task, a round and a sample number can name the record and derive its seed: no re
 import hashlib
 import json
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Json = dict[str, Any]
 Rule = Literal["official", "plain", "exact"]  # of what counts where expected and made calls are compared
+DEFAULT_RULE: Rule = "plain"
+Pointer = Annotated[str, Field(pattern=r"^/")]  # RFC 6901
 
 
 class Record(BaseModel):
@@ -117,7 +119,7 @@ class ExpectedCall(Record):
     name: str
     arguments: Json = Field(default_factory=dict)
     alternatives: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
-    accepted: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    accepted: dict[Pointer, tuple[Any, ...]] = Field(default_factory=dict)
     optional: tuple[str, ...] = ()
 
 

@@ -19,7 +19,17 @@ from rayplay.matching import (
     match_calls,
     pair_calls,
 )
-from rayplay.records import ExpectedCall, Rule, Status, StopReason, ToolCall, ToolResult, ToolSpec, Trajectory
+from rayplay.records import (
+    DEFAULT_RULE,
+    ExpectedCall,
+    Rule,
+    Status,
+    StopReason,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    Trajectory,
+)
 from rayplay.toolbox import find_tool
 
 # None: this sample cannot be judged so. The part is left out, and the sample is not compared with judged siblings.
@@ -141,7 +151,7 @@ def toolrl(trajectory: Trajectory) -> float:
     form = float(finished and bool(made) == bool(expected.calls))
 
     def weigh(want: ExpectedCall, call: ToolCall) -> Fraction:
-        return _call_score(want, call, find_tool(tools, want.name), expected.rule or "plain")
+        return _call_score(want, call, find_tool(tools, want.name), expected.rule or DEFAULT_RULE)
 
     gained = _similarity([c.name for c in expected.calls], [c.name for c in made])
     gained += sum(weigh(expected.calls[i], made[j]) for i, j in pair_calls(expected.calls, made, weigh).items())

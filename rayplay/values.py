@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rayplay.records import Rule
+from rayplay.records import DEFAULT_RULE, Rule
 from rayplay.wording import COUNTS
 
 _DEEPEST = 32  # levels; deeper values are not the same as anything (no tool takes them)
@@ -28,7 +28,7 @@ class Leeway(NamedTuple):
 NO_LEEWAY = Leeway()
 
 
-def same_value(expected: Any, given: Any, rule: Rule = "plain", leeway: Leeway = NO_LEEWAY, at: str = "") -> bool:
+def same_value(expected: Any, given: Any, rule: Rule = DEFAULT_RULE, leeway: Leeway = NO_LEEWAY, at: str = "") -> bool:
     """Whether `given` says what `expected` says.
 
     Args:

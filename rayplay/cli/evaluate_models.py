@@ -14,6 +14,7 @@ from rayplay.evaluation.plan import keep_plan, plan_of_bfcl, plan_of_own
 from rayplay.evaluation.subjects import Subject, describe, first_and_last, is_run_folder, read_subjects
 from rayplay.evaluation.tables import show_bfcl, show_changes, show_own
 from rayplay.evaluation.task_file import read_task_file
+from rayplay.matching import judged_by
 from rayplay.recipe import Model, Recipe
 from rayplay.recipe_text import load_recipe, parse_recipe
 from rayplay.records import Json, digest
@@ -43,7 +44,7 @@ def evaluate_models(
     subjects = _two(compare) if compare else read_subjects(model_path)
     run, recipe = _recipe(config, model_path, subjects[0], say)
     specs = check(played_by(recipe, subjects[0].model_dir)).specs if config or tasks_file else ()
-    tasks = read_task_file(tasks_file, specs) if tasks_file else []
+    tasks = [judged_by(t, recipe.matching) for t in read_task_file(tasks_file, specs)] if tasks_file else []
     questions = choose_questions(settings) if settings.categories else None
     pair = subjects if compare else first_and_last(subjects)
     policies = describe([*subjects, *pair])

@@ -213,6 +213,7 @@ def _take_turn(
             name=call["name"],
             arguments=fill(call["arguments"], said.values),
             alternatives={k: tuple(fill(v, said.values)) for k, v in call.get("alternatives", {}).items()},
+            optional=tuple(call.get("optional", ())),
         )
         for call in turn
     ]

@@ -38,10 +38,11 @@ def keep_plan(folder: Path, plan: Json) -> None:
 
 
 def plan_of_own(recipe: Recipe) -> Json:
-    """The settings of a recipe on which its greedy answers to a task depend."""
+    """The settings of a recipe on which its greedy answers to a task, and how they are judged, depend."""
     named = {f"{part}.{name}": (part, name) for part, names in SHAPES_ANSWERS.items() for name in names}
     content = recipe.model_dump(mode="json")
-    return {key: content[part][name] for key, (part, name) in named.items()} | {"seed": recipe.seed}
+    chosen = {key: content[part][name] for key, (part, name) in named.items()}
+    return chosen | {"seed": recipe.seed, "matching": recipe.matching}
 
 
 def plan_of_bfcl(settings: BfclSettings, system_prompt: str | None) -> Json:

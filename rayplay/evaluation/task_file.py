@@ -1,11 +1,12 @@
 """A file of hand-written cases -> Tasks over the tools of a recipe.
 
     {"licence": "...", "cases": [{"id": "...", "kind": "...", "prompt": "...", "tools": ["weather"],
-      "calls": [{"name": "weather", "arguments": {"city": "Oslo"}, "alternatives": {"city": ["oslo"]}}],
-      "answer": ["..."], "check_calls": true}]}
+      "calls": [{"name": "weather", "arguments": {"city": "Oslo"}, "alternatives": {"date": ["today"]},
+                 "optional": ["date"]}],
+      "answer": ["..."], "check_calls": true, "rule": "plain"}]}
 
 `tools` may be left out: then all tools are on offer. No `calls`: rightly none. `check_calls` false: only the answer
-counts, where many different calls would be right.
+counts, where many different calls would be right. `rule`: "official", "plain" or "exact", else the recipe's.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from rayplay.errors import EvaluationError
-from rayplay.records import Expected, ExpectedCall, Message, Record, Task, ToolSpec
+from rayplay.records import Expected, ExpectedCall, Message, Record, Rule, Task, ToolSpec
 
 
 class Case(Record):
@@ -28,6 +29,7 @@ class Case(Record):
     answer: tuple[str, ...] = ()
     tolerance: float = 1e-6
     check_calls: bool = True
+    rule: Rule | None = None
 
 
 class CaseFile(Record):
@@ -83,7 +85,11 @@ def read_task_file(path: Path, specs: Sequence[ToolSpec]) -> list[Task]:
                 tuple(known[name] for name in wanted),
                 kind=case.kind,
                 expected=Expected(
-                    calls=case.calls, answer=case.answer, tolerance=case.tolerance, check_calls=case.check_calls
+                    calls=case.calls,
+                    answer=case.answer,
+                    tolerance=case.tolerance,
+                    check_calls=case.check_calls,
+                    rule=case.rule,
                 ),
                 origin=f"{path.name}:{case.id}",
             )
