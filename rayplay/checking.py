@@ -155,9 +155,10 @@ def load_tools(recipe: Recipe) -> tuple[ToolSpec, ...]:
     """The tools of a recipe, described by a sandboxed process.
 
     Raises:
+        SandboxError: The level that the recipe requires does not hold here.
         ToolboxError: A file cannot be loaded, two tools share a name, or one needs what the recipe does not allow.
     """
-    with Sandbox(tool_modules(recipe), size=1) as sandbox:
+    with Sandbox(tool_modules(recipe), require=recipe.sandbox.require, size=1) as sandbox:
         specs = list(sandbox.describe())
     for server in mcp_servers(recipe):
         with McpToolbox(**server) as box:

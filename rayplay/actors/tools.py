@@ -22,7 +22,7 @@ from ray.exceptions import GetTimeoutError
 from rayplay.errors import ResourceError
 from rayplay.mcp_tools import McpToolbox
 from rayplay.records import Json, Status, ToolCall, ToolResult, ToolSpec
-from rayplay.sandbox import IsolationReport, Level, Limits, Sandbox, neutralise, require_level, shorten
+from rayplay.sandbox import IsolationReport, Level, Limits, Sandbox, neutralise, shorten
 from rayplay.toolbox import find_tool
 
 log = logging.getLogger(__name__)
@@ -66,11 +66,12 @@ class ToolWorker:
         allow: Sequence[str] = (),
         mcp_servers: Sequence[Json] = (),
     ) -> None:
-        self.isolation = require_level(require)
-        level = self.isolation.level
-        if level is Level.L0:
+        self.sandbox = Sandbox(
+            modules, require=require, limits=limits, search_paths=search_paths, size=size, allow=allow
+        )
+        self.isolation = self.sandbox.isolation
+        if self.sandbox.level is Level.L0:
             log.warning("TOOLS RUN WITHOUT ISOLATION (level L0): %s", self.isolation.why_not_higher)
-        self.sandbox = Sandbox(modules, level=level, limits=limits, search_paths=search_paths, size=size, allow=allow)
         self.mcp = tuple(McpToolbox(**server) for server in mcp_servers)
         self.owners = {spec.name: box for box in self.mcp for spec in box.describe()}
         self.specs = (*self.sandbox.describe(), *(spec for box in self.mcp for spec in box.describe()))

@@ -80,7 +80,9 @@ def rollout(
 def tools(
     modules: Annotated[list[str] | None, typer.Option("--module", help="Tool file, by its import name.")] = None,
     calls: Annotated[int, typer.Option(min=50, help="Good calls per tool.")] = 1000,
-    level: Annotated[Level | None, typer.Option(help="Isolation level; default: the highest that holds here.")] = None,
+    level: Annotated[
+        Level | None, typer.Option(help="Isolation level; default: the highest that holds here, L2 or above.")
+    ] = None,
     mixed: Annotated[int, typer.Option(help="So many good and hostile calls as well: memory and files.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line last.")] = False,
 ) -> None:

@@ -63,7 +63,9 @@ def examine() -> dict[str, Any]:
         "isolation": {
             "level": report.level.value,
             "not_held": ", ".join(report.not_held) or "nothing that was tried",
+            "not_tested": ", ".join(report.not_tested) or "nothing",
             "why_not_higher": report.why_not_higher,
+            "scratch_of_a_call": report.scratch_bound,
         },
     }
 

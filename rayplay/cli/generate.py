@@ -45,7 +45,8 @@ def command(
     folder = output_dir or Path("generated") / Path(config).stem
     checked = check(recipe) if wants_teacher(recipe.data) else None
     specs = checked.specs if checked else load_tools(recipe)
-    with Sandbox(tool_modules(recipe), size=1, allow=recipe.sandbox.allow) as sandbox:
+    settings = recipe.sandbox
+    with Sandbox(tool_modules(recipe), require=settings.require, size=1, allow=settings.allow) as sandbox:
 
         def execute(name: str, arguments: Json, state: str | None = None) -> ToolResult:
             call = ToolCall(call_id=digest([name, arguments]), name=name, arguments=arguments)

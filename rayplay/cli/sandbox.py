@@ -32,6 +32,9 @@ def check(
         print_text(f"level         {report.level.value}")
         print_text(f"held          {', '.join(report.held) or 'nothing'}")
         print_text(f"not held      {', '.join(report.not_held) or 'nothing that was tried'}")
+        if report.not_tested:
+            print_text(f"not tested    {', '.join(report.not_tested)}")
         print_text(f"not higher    {report.why_not_higher}")
+        print_text(f"one scratch   {report.scratch_bound}")
         print_text(f"tools run as  uid {report.uid}; Landlock ABI {report.landlock_abi or 'none'}")
     require_level(require.value)

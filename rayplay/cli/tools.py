@@ -13,7 +13,7 @@ import typer
 from rayplay.call_lines import read_line, result_json, run_lines
 from rayplay.errors import ToolboxError
 from rayplay.records import Status, ToolCall, ToolSpec
-from rayplay.sandbox import Level, Limits, Sandbox, require_level
+from rayplay.sandbox import Level, Limits, Sandbox
 from rayplay.sinks import for_line, print_json, print_text
 from rayplay.tool_files import module_of, tool_modules_in, tools_in
 from rayplay.toolbox import find_tool
@@ -150,7 +150,7 @@ def batch(
 
 
 def open_sandbox(
-    modules: tuple[str, ...], folder: Path, require: str = "L1", allow: list[str] | None = None, size: int = 4
+    modules: tuple[str, ...], folder: Path, require: str = "L2", allow: list[str] | None = None, size: int = 4
 ) -> Sandbox:
     """A sandbox at the highest level that this machine proves, at least `require`.
 
@@ -163,10 +163,16 @@ def open_sandbox(
         raise ToolboxError(f"--allow {unknown[0]!r}: there are {', '.join(NEEDS)}")
     if require not in Level.__members__:
         raise ToolboxError(f"--require {require!r}: there are {', '.join(Level.__members__)}")
-    level = require_level(require).level if require != Level.L0 else Level.L0
+    level = Level.L0 if require == Level.L0 else None  # asked for by name: no isolation, whatever holds here
     where = (str(folder.absolute().parent), os.getcwd())
     return Sandbox(
-        modules, level=level, limits=Limits(queue_s=600.0), search_paths=where, size=size, allow=tuple(allow or ())
+        modules,
+        require=require,
+        level=level,
+        limits=Limits(queue_s=600.0),
+        search_paths=where,
+        size=size,
+        allow=tuple(allow or ()),
     )
 
 

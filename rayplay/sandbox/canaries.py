@@ -4,6 +4,7 @@ The probe runs these at the start; the level in force is what they prove, not wh
 """
 
 import ctypes
+import mmap
 import os
 import resource
 import socket
@@ -168,6 +169,41 @@ def fill_disk(mb: int) -> str:
             break
         written += 1
     return f"got {written} MiB" if written == mb else ""
+
+
+@tool
+def fill_disk_without_names(mb: int) -> str:
+    """Write far more than the scratch may hold, into files that lose their names and live on in a mapped page."""
+    piece = b"x" * (1024 * 1024)
+    held: list[mmap.mmap] = []
+
+    def fill() -> None:
+        with open("nameless", "w+b") as file:
+            os.unlink("nameless")
+            file.write(piece)
+            file.flush()
+            held.append(mmap.mmap(file.fileno(), mmap.PAGESIZE))
+
+    while len(held) < mb and attempt(fill):
+        pass
+    return f"got {mb} MiB" if len(held) == mb else ""
+
+
+@tool
+def fill_names(count: int) -> str:
+    """Make far more names than the scratch may hold, long ones, which take whoever counts them time."""
+    reached = all(attempt(lambda n=number: os.symlink("t", f"{n:0240}")) for number in range(count))
+    return f"got {count} names" if reached else ""
+
+
+@tool
+def leave_traces(path: str, folder: str) -> str:
+    """Leave a time stamp or a mode on a device and on what others may write outside."""
+    for target in (os.devnull, path, folder, "/tmp"):
+        for action in (lambda t: os.utime(t, (1, 1)), os.utime, lambda t: os.chmod(t, os.stat(t).st_mode)):
+            if got := attempt(lambda a=action, t=target: a(t)):
+                return f"{got} of {target}"
+    return ""
 
 
 @tool

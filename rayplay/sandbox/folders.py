@@ -8,6 +8,21 @@ from pathlib import Path
 
 from rayplay.sandbox import scratch
 
+SOCKET_PATH_MAX = 107  # bytes of the path of a unix socket
+SOCKET_NAME_MAX = 40  # of them for a folder and a name
+
+
+def room_for_sockets() -> str:
+    """A place for temporary folders with unix sockets: paths of these are short by nature, and TMPDIR may not be.
+
+    Raises:
+        OSError: There is none.
+    """
+    for place in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
+        if len(os.fsencode(place)) + SOCKET_NAME_MAX <= SOCKET_PATH_MAX and os.access(place, os.W_OK | os.X_OK):
+            return place
+    raise OSError(f"{tempfile.gettempdir()} is too long a path for unix sockets, and /tmp is not writable")
+
 
 def make_folder(prefix: str) -> tuple[Path, int]:
     """A new temporary folder, and a descriptor whose lock says that it is in use; abandoned ones are removed first.

@@ -17,6 +17,7 @@ from secrets import token_hex
 from types import TracebackType
 
 import rayplay
+from rayplay.sandbox.folders import room_for_sockets
 
 ENVIRONMENT_SECRET = "RAYPLAY_TRIAL_TOKEN"
 _HEADING = re.compile(r"^### (\w+)(?: \[(L\d)\])?\n", re.MULTILINE)
@@ -66,7 +67,8 @@ class Ground:
     def __enter__(self) -> "Ground":
         self.stack = ExitStack()
         self.secret = f"trial-{token_hex(8)}"
-        folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="rayplay-ground-")))
+        made = tempfile.TemporaryDirectory(prefix="rayplay-ground-", dir=room_for_sockets())
+        folder = Path(self.stack.enter_context(made))
         self.secret_file, self.victim, self.outside = folder / "secret", folder / "victim", folder / "outside"
         self.outside.mkdir()
         self.secret_file.write_text(self.secret)

@@ -37,6 +37,8 @@ class IsolationReport(Record):
     level: Level
     held: tuple[str, ...] = ()
     not_held: tuple[str, ...] = ()
-    why_not_higher: str = ""
+    not_tested: tuple[str, ...] = ()  # could not be tried, which proves nothing, neither way
+    why_not_higher: str = ""  # the reason, and what to do
+    scratch_bound: str = ""  # what one call can fill at most, and who sees to it
     uid: int = -1  # user id that tools run as
     landlock_abi: int = 0  # 0 = the kernel has none

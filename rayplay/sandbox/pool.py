@@ -42,18 +42,25 @@ class Sandbox:
 
     Args:
         modules: Import names of the tools' files.
-        level: Isolation to use; None = the highest that the canaries prove here.
+        require: The lowest level that is acceptable. The highest that the canaries prove here is used; where that is
+            lower, there is no sandbox.
+        level: Exactly this level instead, proven or not: for tests and measurements.
         limits: Bounds of a call.
         recycle_after: Calls after which a zygote is replaced.
         search_paths: Folders to find the modules in, besides what is installed; default: `default_search_paths`.
         size: Calls that may run at once.
         allow: Of the tools' `needs`, what they may have: "network", "files".
+
+    Raises:
+        SandboxError: The required level does not hold here, or could not be tested, or a process cannot start.
+        ToolboxError: A module cannot be loaded.
     """
 
     def __init__(
         self,
         modules: Sequence[str],
         *,
+        require: str = Level.L2,
         level: Level | None = None,
         limits: Limits = DEFAULT_LIMITS,
         recycle_after: int = RECYCLE_AFTER,
@@ -61,7 +68,8 @@ class Sandbox:
         size: int = 4,
         allow: Sequence[str] = (),
     ) -> None:
-        self.level = Level(level) if level is not None else probe.best_level()
+        self.isolation = probe.require_level(require) if level is None else None
+        self.level = self.isolation.level if self.isolation else Level(level)
         self.limits = limits
         self.allow = frozenset(allow)
         paths = tuple(str(Path(p).resolve()) for p in search_paths or default_search_paths())

@@ -20,8 +20,10 @@ from landlock import landlock_abi_version
 
 from rayplay.errors import SandboxError, ToolboxError
 from rayplay.sandbox import scratch
+from rayplay.sandbox.folders import room_for_sockets
 from rayplay.sandbox.launch import Setup
 from rayplay.sandbox.levels import IsolationReport, Level, Limits
+from rayplay.sandbox.report import Untested, next_step, refusal, scratch_bound
 from rayplay.sandbox.warm import Reply, Zygote, ZygoteGoneError
 
 CANARY_S = 20.0
@@ -34,7 +36,7 @@ PROMISES: dict[Level, tuple[str, ...]] = {
         "time", "output", "disk", "no_state",
     ),
     Level.L2: ("read_outside", "write_outside", "other_processes"),
-    Level.L3: ("namespaces", "minimal_root"),
+    Level.L3: ("namespaces", "minimal_root", "disk_without_names", "names", "traces"),
     Level.L4: ("own_kernel",),
 }  # fmt: skip
 LADDER = (Level.L4, Level.L3, Level.L2, Level.L1)
@@ -50,29 +52,41 @@ def isolation_report(highest: Level = Level.L3) -> IsolationReport:
     for level in LADDER:
         if level > highest:
             continue
+        tested = True
         try:
-            found, uid = try_level(level)
-        except (SandboxError, ToolboxError, ZygoteGoneError, OSError) as error:
-            why = f"{level.value}: {error}"
+            found, introduction = try_level(level)
+        except SandboxError as error:
+            why = f"{level.value} does not hold: {error}{next_step(level, str(error))}"
             continue
-        broken = {name: text for name, text in found.items() if text}
-        promised = [name for lower, names in PROMISES.items() if lower <= level for name in names]
-        if failing := [name for name in promised if name in broken]:
-            why = f"{level.value}: " + "; ".join(f"{name} {broken[name]}" for name in failing)
+        except (ToolboxError, ZygoteGoneError, OSError) as error:
+            tested = False
+            why = f"{level.value} could not be tested: {error}{next_step(level, '')}"
             continue
-        held = tuple(name for name in found if name not in broken)
+        failing = {name: found[name] for lower, names in PROMISES.items() if lower <= level for name in names}
+        if reason := refusal(level, failing):
+            why, tested = reason, any(text and not isinstance(text, Untested) for text in failing.values())
+            continue
+        untested = tuple(name for name, text in found.items() if isinstance(text, Untested))
         return IsolationReport(
-            level=level, held=held, not_held=tuple(broken), why_not_higher=why, uid=uid, landlock_abi=landlock_abi()
+            level=level,
+            held=tuple(name for name, text in found.items() if not text),
+            not_held=tuple(name for name, text in found.items() if text and name not in untested),
+            not_tested=untested,
+            why_not_higher=why,
+            scratch_bound=scratch_bound(introduction, level, Limits()),
+            uid=introduction["uid"],
+            landlock_abi=landlock_abi(),
         )
     everything = tuple(name for names in PROMISES.values() for name in names)
     return IsolationReport(
-        level=Level.L0, not_held=everything, why_not_higher=why, uid=os.getuid(), landlock_abi=landlock_abi()
+        level=Level.L0,
+        not_held=everything if tested else (),
+        not_tested=() if tested else everything,
+        why_not_higher=why,
+        scratch_bound=scratch_bound({}, Level.L0, Limits()),
+        uid=os.getuid(),
+        landlock_abi=landlock_abi(),
     )
-
-
-def best_level() -> Level:
-    """The highest level that the canaries prove here."""
-    return isolation_report().level
 
 
 def require_level(required: str) -> IsolationReport:
@@ -86,19 +100,23 @@ def require_level(required: str) -> IsolationReport:
         return report
     wanted = [name for level, names in PROMISES.items() if level <= Level(required) for name in names]
     missing = [name for name in wanted if name not in report.held]
+    untested = [name for name in missing if name in report.not_tested]
+    broken = [name for name in missing if name not in untested]
+    lacking = [f"{how}: {', '.join(names)}" for how, names in (("not held", broken), ("not tested", untested)) if names]
     raise SandboxError(
-        f"sandbox.require is {required} but only {report.level.value} holds here; not held: {', '.join(missing)} "
-        f"({report.why_not_higher}). Mend that, or --set sandbox.require={report.level.value} and know what is missing"
+        f"sandbox.require is {required} but only {report.level.value} holds here; {'; '.join(lacking)} "
+        f"({report.why_not_higher}). Repair that, or --set sandbox.require={report.level.value} and miss that"
     )
 
 
-def try_level(level: Level) -> tuple[dict[str, str], int]:
-    """Run every canary at a level -> ({guarantee: "" or what got through}, uid of the children).
+def try_level(level: Level) -> tuple[dict[str, str], dict[str, Any]]:
+    """Run every canary at a level -> ({guarantee: "", what got through, or `Untested`}, how the zygote lives).
 
     Raises:
         SandboxError: The level cannot even start here.
+        OSError: There is no place for what the canaries are to reach.
     """
-    with tempfile.TemporaryDirectory(prefix="rayplay-canary-") as folder:
+    with tempfile.TemporaryDirectory(prefix="rayplay-canary-", dir=room_for_sockets()) as folder:
         secret, open_folder = Path(folder, "secret"), Path(folder, "open")
         secret.write_text("canary")
         open_folder.mkdir()
@@ -119,6 +137,9 @@ def try_level(level: Level) -> tuple[dict[str, str], int]:
                     "time": run.ended_by("endless_loop", "deadline"),
                     "output": run.ended_by("endless_output", "output"),
                     "disk": run("fill_disk", mb=512),
+                    "disk_without_names": run("fill_disk_without_names", mb=16 * LIMITS.scratch_bytes >> 20),
+                    "names": run("fill_names", count=4 * LIMITS.scratch_files),
+                    "traces": run("leave_traces", path=str(secret), folder=str(open_folder)),
                     "no_state": run("poison") or run("find_poison"),
                     "read_outside": run("read_outside", path=str(secret)),
                     "write_outside": run("write_outside", path=str(open_folder)),
@@ -131,7 +152,7 @@ def try_level(level: Level) -> tuple[dict[str, str], int]:
                     if run.zygote.introduction["kernel"] == Path("/proc/version").read_text()
                     else "",
                 }
-            return found, run.zygote.uid
+            return found, run.zygote.introduction
         finally:
             run.zygote.close()
 
@@ -147,11 +168,11 @@ class Canary:
         """ "" where the attempt failed, else what it reached."""
         reply = self._reply(name, arguments, deadline_s=CANARY_S)
         if reply.ended_by == "deadline":
-            return f"the canary did not finish within {CANARY_S:g} s"  # on a busy machine; that proves nothing
+            return Untested(f"the canary did not finish within {CANARY_S:g} s")  # on a busy machine
         if reply.ended_by or reply.exit != 0:
             return ""  # ended for going over a bound, or by the kernel: it did not get through
         kind, text = reply.result[:1], reply.result[9:].decode(errors="replace")
-        return text if kind == b"R" else f"the canary did not run: {text or 'no result'}"
+        return text if kind == b"R" else Untested(f"the canary did not run: {text or 'no result'}")
 
     def ended_by(self, name: str, expected: str) -> str:
         """ "" where the parent ended the call for the expected reason."""
