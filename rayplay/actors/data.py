@@ -12,12 +12,12 @@ from pathlib import Path
 
 import ray
 
-from rayplay.data.census import Census, Tally
+from rayplay.data.census import Census, Tally, holds_calls
 from rayplay.data.reading import RawRow
 from rayplay.data.source import Context, Kind
-from rayplay.data.sources import SOURCES, Opened, judge, read_rows
+from rayplay.data.sources import SOURCES, Opened, Seen, judge, read_rows
 from rayplay.data.writing import line_of
-from rayplay.records import Json
+from rayplay.records import Json, digest
 
 BATCH_ROWS = 256
 
@@ -38,10 +38,13 @@ class Judge:
         outcome = judge(row, self.opened)
         verdict: Json = {"where": row.where, "file": row.file}
         if outcome.rejected is not None:
-            return verdict | {"reason": outcome.rejected.reason, "detail": outcome.rejected.detail}
+            rejected = outcome.rejected
+            return verdict | {"reason": rejected.reason, "detail": rejected.detail, "had_calls": holds_calls(row.value)}
         lines = [json.dumps(line_of(record), ensure_ascii=False) for record in getattr(outcome.usable, self.kind)]
         tally = Tally.of(outcome.usable)
-        return verdict | {"id": self.opened.source.identity(row), "lines": lines, "tally": vars(tally)}
+        name = self.opened.source.identity(row)
+        content = digest(row.value) if name else ""
+        return verdict | {"id": name, "content": content, "lines": lines, "tally": vars(tally)}
 
 
 def judged_lines(opened: Opened, kind: Kind, census: Census, max_rows: int | None = None) -> Iterator[str]:
@@ -67,24 +70,31 @@ def judged_lines(opened: Opened, kind: Kind, census: Census, max_rows: int | Non
             num_cpus=1,
         )
     )
-    seen: set[int] = set()
+    seen = Seen()
     for row in islice(verdicts.iter_rows(), max_rows):
         yield from _count(json.loads(row["verdict"]), census, seen)
 
 
-def _count(verdict: Json, census: Census, seen: set[int]) -> list[str]:
+def _count(verdict: Json, census: Census, seen: Seen) -> list[str]:
     """The lines of one verdict, none where it is a rejection or comes twice."""
     if "reason" in verdict:
-        census.count_rejected(verdict["reason"], verdict["detail"], verdict["where"])
+        census.count_rejected(verdict["reason"], verdict["detail"], verdict["where"], verdict["had_calls"])
         return []
-    key = hash((verdict["file"], verdict["id"]))
-    if verdict["id"] and key in seen:
-        census.count_rejected("duplicate_id", verdict["id"], verdict["where"])
+    name = verdict["id"]
+    number = seen.number(verdict["file"], name, verdict["content"]) if name else 1
+    if not number:
+        census.count_rejected("duplicate_id", name, verdict["where"])
         return []
-    seen.add(key)
     tally = verdict["tally"]
     census.count_usable(Tally(**{**tally, "tools": tuple(tally["tools"]), "repairs": tuple(tally["repairs"])}))
-    return verdict["lines"]
+    return verdict["lines"] if number == 1 else [_renamed(line, name, number) for line in verdict["lines"]]
+
+
+def _renamed(line: str, name: str, number: int) -> str:
+    """A record's line under the id of a row that is not the first of its id."""
+    record = json.loads(line)
+    key = next(k for k in ("id", "task_id", "row_id") if k in record)
+    return json.dumps({**record, key: record[key].replace(name, f"{name}#{number}", 1)}, ensure_ascii=False)
 
 
 def _read(batch: dict[str, list[str]], name: str) -> Iterator[dict[str, list[str]]]:

@@ -6,6 +6,7 @@ begun but cannot be read.
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from rayplay.data.normal import Rejected, Toolset, read_tools
@@ -84,19 +85,31 @@ def bracket_calls(text: str) -> Calls | None:
         return None
     calls: Calls = []
     for part in split_outside(text[1:-1], ","):
-        head, opened, rest = part.strip().partition("(")
-        if not opened or not rest.endswith(")") or not head.strip() or re.search(r'[\[\]{}="]', head):
+        head, inner = _head_and_arguments(part.strip())
+        if not head or re.search(r'[\[\]{}="]', head):
             return None
         arguments = {}
-        for pair in split_outside(rest[:-1], ","):
+        for pair in split_outside(inner, ","):
             key, equals, value = pair.partition("=")
             if not pair.strip():
                 continue
             if not equals:
                 raise Rejected("broken_call", f"argument without a name in {part[:120]}")
             arguments[key.strip()] = _python_value(value.strip())
-        calls.append((head.strip(), arguments))
+        calls.append((head, arguments))
     return calls
+
+
+def _head_and_arguments(call: str) -> tuple[str, str]:
+    """`Tides (Ports)(port="Cork")` -> the name, and what stands in the last brackets; ("", "") where it is no call."""
+    depth, start = 0, -1
+    for at, mark in outside_quotes(call):
+        if mark in "([{":
+            start = at if not depth and mark == "(" else start
+            depth += 1
+        elif mark in ")]}":
+            depth -= 1
+    return (call[:start].strip(), call[start + 1 : -1]) if start > 0 and depth == 0 and call.endswith(")") else ("", "")
 
 
 def read_object(text: str) -> dict[str, Any]:
@@ -124,7 +137,21 @@ def tools_in(text: str) -> Toolset:
 
 def split_outside(text: str, mark: str) -> list[str]:
     """Split at `mark` where it stands outside of quotes and brackets."""
-    parts, depth, quote, start, i = [], 0, "", 0, 0
+    parts, depth, start = [], 0, 0
+    for at, c in outside_quotes(text):
+        if c in "([{":
+            depth += 1
+        elif c in ")]}":
+            depth -= 1
+        elif c == mark and depth == 0:
+            parts.append(text[start:at])
+            start = at + 1
+    return [*parts, text[start:]]
+
+
+def outside_quotes(text: str) -> Iterator[tuple[int, str]]:
+    """(place, character) of what stands outside of quotes; an apostrophe behind a letter opens none."""
+    quote, i = "", 0
     while i < len(text):
         c = text[i]
         if quote:
@@ -132,15 +159,9 @@ def split_outside(text: str, mark: str) -> list[str]:
             quote = "" if c == quote else quote
         elif c in "\"'" and not (i and text[i - 1].isalnum()):
             quote = c
-        elif c in "([{":
-            depth += 1
-        elif c in ")]}":
-            depth -= 1
-        elif c == mark and depth == 0:
-            parts.append(text[start:i])
-            start = i + 1
+        else:
+            yield i, c
         i += 1
-    return [*parts, text[start:]]
 
 
 def _python_value(text: str) -> Any:

@@ -36,5 +36,11 @@ def _is_sharegpt(value: Any) -> bool:
     return bool(turns) and all(has(t, **{"from": str}) and t["from"] in ROLES for t in turns) and not tagged
 
 
+def matches_plain(value: Any) -> bool:
+    """Turns of from / value, with or without tools."""
+    return has(value, conversations=list) and has(next(iter(value["conversations"]), None), **{"from": str})
+
+
+PLAIN = Source("sharegpt", matches_plain, read)
 GLAIVE = Source("glaive-sharegpt", matches_glaive, read)
 APIGEN_MT = Source("apigen-mt", matches_apigen_mt, read)

@@ -1,7 +1,7 @@
 """What a source is: how its rows are recognised, and how one becomes records."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,22 @@ class Usable:
     tasks: tuple[Task, ...] = ()
     preferences: tuple[Preference, ...] = ()
     repairs: tuple[str, ...] = ()
+
+    def renamed(self, old: str, new: str) -> "Usable":
+        """The same records under another row id."""
+
+        def named(task: Task) -> Task:
+            before = f"{task.source}/{old}"
+            rest = task.task_id.removeprefix(before) if task.task_id.startswith(before) else None
+            renamed = f"{task.source}/{new}{rest}" if rest is not None else task.task_id.replace(old, new, 1)
+            return task.model_copy(update={"task_id": renamed})
+
+        return replace(
+            self,
+            demonstrations=tuple(d.model_copy(update={"row_id": new}) for d in self.demonstrations),
+            tasks=tuple(named(task) for task in self.tasks),
+            preferences=tuple(p.model_copy(update={"row_id": p.row_id.replace(old, new, 1)}) for p in self.preferences),
+        )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic_core import PydanticSerializationError
 
 from rayplay.data import (
+    alpaca,
     api_bank,
     api_bank_rows,
     button,
@@ -35,8 +36,9 @@ from rayplay.data import (
 from rayplay.data.normal import Rejected
 from rayplay.data.reading import RawRow, data_files, is_data_name, rows_of, whole_file
 from rayplay.data.source import Context, Source, Usable
+from rayplay.data.verdicts import refuse_marked, refuse_media
 from rayplay.errors import DataError
-from rayplay.records import Json
+from rayplay.records import Json, digest
 
 _ALL = (
     records_lines.SOURCE,
@@ -60,7 +62,9 @@ _ALL = (
     api_bank.SOURCE,
     api_bank_rows.SOURCE,
     preference_lines.SOURCE,
+    sharegpt.PLAIN,
     openai_chat.SOURCE,
+    alpaca.SOURCE,
 )
 # In the order of detection: where two match a row, the first is the closer one.
 SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
@@ -177,7 +181,9 @@ def judge(row: RawRow, opened: Opened) -> Outcome:
     if row.problem:
         return Outcome(row, rejected=Rejected(*row.problem))
     try:
+        refuse_media(row.value)
         usable = opened.source.read(row, opened.context)
+        refuse_marked(row.value, usable, opened.context.options)
         _check_text(usable)
         return Outcome(row, usable=usable)
     except Rejected as rejected:
@@ -215,21 +221,33 @@ def read_opened(opened: Opened, max_rows: int | None = None) -> Iterator[Outcome
 
 
 class Seen:
-    """Remembers the ids of one source, 64 bits each, to reject rows that come twice within a file."""
+    """Remembers the ids of one source, to reject rows that come twice within a file.
+
+    Other rows of the same id (several samples of one task) are kept, with the number of their coming behind the id.
+    """
 
     def __init__(self) -> None:
-        self._ids: set[int] = set()
+        self._counts: Counter[int] = Counter()
+        self._rows: set[int] = set()
 
     def check(self, outcome: Outcome, source: Source) -> Outcome:
-        """The outcome, or a rejection where its id was there before."""
-        if outcome.usable is None:
+        """The outcome, or a rejection where the same row was there before."""
+        name = source.identity(outcome.row) if outcome.usable is not None else ""
+        if not name:
             return outcome
-        name = source.identity(outcome.row)
-        key = hash((outcome.row.file, name))
-        if name and key in self._ids:
+        number = self.number(outcome.row.file, name, digest(outcome.row.value))
+        if not number:
             return Outcome(outcome.row, rejected=Rejected("duplicate_id", name))
-        self._ids.add(key)
-        return outcome
+        return outcome if number == 1 else Outcome(outcome.row, usable=outcome.usable.renamed(name, f"{name}#{number}"))
+
+    def number(self, file: str, name: str, content: str) -> int:
+        """The how many-th row of that file and id this is; 0 where the same row was there before."""
+        key, row = hash((file, name)), hash((file, name, content))
+        if row in self._rows:
+            return 0
+        self._rows.add(row)
+        self._counts[key] += 1
+        return self._counts[key]
 
 
 def licence_beside(place: Path) -> str:

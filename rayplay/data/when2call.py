@@ -15,10 +15,13 @@ from rayplay.data.source import Context, Source, Usable, has, row_id, text_of
 
 
 def matches_sft(value: Any) -> bool:
-    """Messages beside tools that are JSON texts, or a multiple-choice row."""
+    """Messages of role and content alone beside tools that are JSON texts, or a multiple-choice row."""
     if has(value, question=str, answers=dict, correct_answer=str):
         return True
-    return _tools_are_texts(value) and messages_in(value) is not None and "chosen_response" not in value
+    if not _tools_are_texts(value) or "chosen_response" in value:
+        return False
+    messages = messages_in(value)
+    return bool(messages) and all(isinstance(m, dict) and set(m) == {"role", "content"} for m in messages)
 
 
 def matches_preferences(value: Any) -> bool:

@@ -49,11 +49,13 @@ def _listed(tools: Any) -> list[Any]:
 
 
 def _definition(raw: Any) -> Any:
-    """xLAM marks what is optional by the type (`str, optional`) or by a default value."""
+    """xLAM marks what is optional by the type (`str, optional`) or a default; re-makes of it by `required: true`."""
     parameters = raw.get("parameters") if isinstance(raw, dict) else None
     if not isinstance(parameters, dict) or "properties" in parameters or "required" in raw:
         return raw
-    return {**raw, "required": [name for name, p in parameters.items() if _is_required(p)]}
+    marked = any(has(p, required=bool) for p in parameters.values())
+    is_required = (lambda p: has(p, required=bool) and p["required"]) if marked else _is_required
+    return {**raw, "required": [name for name, p in parameters.items() if is_required(p)]}
 
 
 def _is_required(parameter: Json) -> bool:

@@ -16,6 +16,8 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 # format -> (rows, usable, rejected, calls, turns, parallel)
 EXPECTED = {
     "openai-jsonl": (3, 3, {}, 3, 5, 1),
+    "sharegpt": (3, 3, {}, 1, 5, 0),
+    "alpaca": (3, 3, {}, 1, 4, 0),
     "preference-jsonl": (3, 3, {}, 2, 3, 0),
     "xlam": (3, 3, {}, 3, 2, 1),
     "apigen-mt": (1, 1, {}, 1, 2, 0),
