@@ -380,20 +380,25 @@ def tasks_of(demonstration: Demonstration) -> list[Task]:
         rest = messages[i + 1 :]
         end = next((j for j, m in enumerate(rest) if m.role == "user"), len(rest))
         calls = [call for m in rest[:end] for call in m.tool_calls]
-        expected = Expected(calls=tuple(ExpectedCall(name=c.name, arguments=c.arguments) for c in calls))
+        is_right = all(m.loss for m in rest[:end])  # what its author excluded is nothing to expect
+        held = tuple(ExpectedCall(name=c.name, arguments=c.arguments) for c in calls if is_right)
         tasks.append(
             Task(
                 task_id=f"{demonstration.source}/{demonstration.row_id}/{len(tasks)}",
                 source=demonstration.source,
-                kind=("no_tool", "one_call")[len(calls)] if len(calls) < 2 else "many_calls",
+                kind=_kind(len(calls)) if is_right else "open",
                 messages=messages[: i + 1],
                 tools=demonstration.tools,
-                expected=expected,
+                expected=Expected(calls=held, check_calls=is_right),
                 licence=demonstration.licence,
                 origin=demonstration.origin,
             )
         )
     return tasks
+
+
+def _kind(calls: int) -> str:
+    return ("no_tool", "one_call")[calls] if calls < 2 else "many_calls"
 
 
 def preference(

@@ -15,7 +15,7 @@ from rayplay.data.normal import Rejected, TextArguments, Toolset
 from rayplay.data.schemas import literal
 
 _THINKING = re.compile(r"(<think>.*?(?:</think>|\Z)|\A(?:(?!<think>).)*?</think>)", re.DOTALL)
-_TAGS = "tool_calls|tool_call|TOOLCALL|TOOL_CALL|functioncall|function_calls|function_call|minimax:tool_call|call"
+_TAGS = "tool_calls|tool_call|TOOLCALL|TOOL_CALL|functioncall|function_calls|function_call|call"
 # opening mark -> closing mark; `\Z` where a family may end a message without closing
 _MARKS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(opening), closing)
@@ -28,7 +28,7 @@ _MARKS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"<\|tool_call>", r"<tool_call\|>|\Z"),
         (r"<start_function_call>", r"<end_function_call>|\Z"),
         (r"<\|tool_call\|>", r"<\|/tool_call\|>|\Z"),
-        (r"<\|tool_call_begin\|>", r"<\|tool_call_end\|>|\Z"),
+        (r"<\|tool_call_(?:begin|start)\|>", r"<\|tool_call_end\|>|\Z"),
         (r"<｜tool▁call▁begin｜>", r"<｜tool▁call▁end｜>|\Z"),
         (r"<\|action_start\|>\s*<\|plugin\|>", r"<\|action_end\|>|\Z"),
         (r"<\|START_ACTION\|>", r"<\|END_ACTION\|>|\Z"),
@@ -42,9 +42,10 @@ _ANY_MARK = re.compile("|".join(re.sub(r"\?P<tag>", "?:", opening.pattern) for o
 _WRAPPERS = re.compile(
     r"<｜tool▁calls▁(?:begin|end)｜>|<\|tool_calls_section_(?:begin|end)\|>|<\|start\|>assistant|<\|return\|>|<\|end\|>"
     r"|<\|channel\|>(?:final|commentary)\s*(?:<\|message\|>|(?=to=))|<\|im_end\|>|<\|eot_id\|>"
+    r"|to=(?!functions\.)[\w.\-]+<\|message\|>|<\|eot\|>|<\|tool_response>|<\|observation\|>|<turn\|>"
 )
 _ANALYSIS = re.compile(r"<\|channel\|>analysis<\|message\|>(.*?)(?:<\|end\|>|\Z)", re.DOTALL)
-_DSML = re.compile(r"(</?)｜DSML｜")
+_PREFIXES = re.compile(r"(</?)(?:｜DSML｜|\w+:)(?=function_calls>|invoke|parameter|tool_calls?>)")
 _MOST_CLOSINGS = 20  # how often a closing mark may stand within the strings of one call
 
 
@@ -61,18 +62,18 @@ def calls_in_text(text: str, tools: Toolset) -> tuple[str, Calls]:
     """
     said: list[str] = []
     calls: Calls = []
-    text = _ANALYSIS.sub(lambda m: f"<think>{m[1]}</think>", _DSML.sub(r"\1", text))
+    text = _ANALYSIS.sub(lambda m: f"<think>{m[1]}</think>", _PREFIXES.sub(r"\1", text))
     for n, part in enumerate(_THINKING.split(text)):
         if n % 2:
-            said.append(part)
+            thought = part.removeprefix("<think>").removesuffix("</think>").strip()
+            said.append(f"<think>{thought}</think>" if thought else "")
             continue
         rest, found = marked_calls(part)
         if not found:
             rest, found = _bare_calls(rest, tools)
-        said.append(rest.strip("\n") if n else rest)
+        said.append(rest.strip())
         calls.extend(found)
-    kept = "\n".join(part.strip() for part in said if part.strip()) if len(said) > 1 else said[0]
-    return (kept.strip() if calls else kept), calls
+    return ("\n".join(part for part in said if part), calls) if calls else (text, [])
 
 
 def marked_calls(text: str) -> tuple[str, Calls]:
@@ -224,7 +225,7 @@ def _gemma_body(body: str) -> Calls | None:
 
     def kept(match: re.Match[str]) -> str:
         strings.append(match[1] if match[1] is not None else match[2])
-        return f'"\x00{len(strings) - 1}\x00"'
+        return f'"\ue000{len(strings) - 1}\ue000"'
 
     arguments = literal(_BARE_KEY.sub(r'\1"\2":', _QUOTES.sub(kept, "{" + rest)))
     return [(name.strip(), _with_strings(arguments, strings))] if isinstance(arguments, dict) else None
@@ -235,7 +236,7 @@ def _with_strings(value: Any, strings: list[str]) -> Any:
         return {_with_strings(k, strings): _with_strings(v, strings) for k, v in value.items()}
     if isinstance(value, list):
         return [_with_strings(v, strings) for v in value]
-    if isinstance(value, str) and len(value) > 2 and value[0] == value[-1] == "\x00":
+    if isinstance(value, str) and len(value) > 2 and value[0] == value[-1] == "\ue000":
         return strings[int(value[1:-1])]
     return value
 
@@ -270,6 +271,7 @@ _READERS: tuple[Callable[[str], Calls | None], ...] = (
     python_calls,
 )
 
+_ENDS = re.compile(r"\s*(?:<\|(?:eot_id|eom_id|im_end|end_of_text|endoftext|end|return)\|>|</s>)\s*\Z")
 _FENCE = re.compile(r"\A```(?:json|python|xml)?\s*\n(.*?)\n?```\Z", re.DOTALL)
 _KEYS = {"name", "arguments", "parameters", "args", "id", "type", "function", "call_id", "tool_call_id", "tool"}
 _ARGUMENT_KEYS = ("arguments", "parameters", "args")
@@ -277,7 +279,7 @@ _ARGUMENT_KEYS = ("arguments", "parameters", "args")
 
 def _bare_calls(text: str, tools: Toolset) -> tuple[str, Calls]:
     """Calls without a mark: the whole text, or all that follows a line of prose."""
-    body = text.strip()
+    body = _ENDS.sub("", text).strip()
     fenced = _FENCE.match(body)
     said, whole = "", _whole_calls(fenced[1].strip() if fenced else body, tools)
     if not whole and "Action Input:" in body:
@@ -286,7 +288,7 @@ def _bare_calls(text: str, tools: Toolset) -> tuple[str, Calls]:
         if not tools.specs:
             raise Rejected("call_as_text", body)
         return said, whole
-    for start in (m.start(1) for m in re.finditer(r"\n\s*([\[{`])", body)):
+    for start in (m.start(1) for m in re.finditer(r"\n\s*([\[{`]|[\w.\-]+\()", body)):
         calls = _whole_calls(_FENCE.sub(r"\1", body[start:]).strip(), tools)
         if calls and _are_known(calls, tools):
             return body[:start].strip(), calls
