@@ -6,6 +6,9 @@ dying. Calls of another ABI (32 bit, x32) end the process. Some calls are allowe
 The list is what a trace shows that tools need, and the file, time and signal calls behind the functions of Python's
 `os`, `time` and `signal` that a program may use. The trace: `strace -ff` of `tests/sandbox/test_calls.py` and
 `test_stateful_episodes.py`, 228 confined processes; of good calls only clone3 met ENOSYS, and libc falls back to clone.
+
+Left out on purpose, though they do the machine no harm: mincore and fadvise64 tell and change which pages of shared
+files are in memory, membarrier interrupts other processes' cores, get_robust_list is for debuggers.
 """
 
 import errno
@@ -20,16 +23,16 @@ ALLOWED = (
     "sendfile", "copy_file_range", "open", "openat", "access", "faccessat", "faccessat2", "stat", "lstat", "fstat",
     "newfstatat", "statx", "statfs", "fstatfs", "getdents64", "getcwd", "chdir", "fchdir", "readlink", "readlinkat",
     "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat", "rename", "renameat", "renameat2", "symlink", "symlinkat",
-    "truncate", "ftruncate", "fsync", "fdatasync", "fadvise64", "flock", "chmod", "fchmod", "fchmodat",
+    "truncate", "ftruncate", "fsync", "fdatasync", "flock", "chmod", "fchmod", "fchmodat",
     "utimensat", "umask", "dup", "dup2", "dup3", "pipe", "pipe2", "poll", "ppoll", "select", "pselect6",
     "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "eventfd2", "mmap", "munmap", "mprotect", "mremap",
-    "madvise", "brk", "msync", "mincore", "membarrier", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
+    "madvise", "brk", "msync", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
     "rt_sigpending", "rt_sigtimedwait", "rt_sigsuspend", "sigaltstack", "pause", "alarm", "setitimer", "getitimer",
     "nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres", "gettimeofday", "time", "times", "getpid",
     "getppid", "gettid", "getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "getgroups", "getpgrp",
     "getpgid", "getsid", "getrusage", "getrlimit", "sysinfo", "uname", "getcpu", "getpriority", "sched_yield",
-    "sched_getaffinity", "sched_getparam", "sched_getscheduler", "futex", "set_robust_list", "get_robust_list",
-    "rseq", "set_tid_address", "restart_syscall", "exit", "exit_group", "getrandom", "wait4", "waitid", "recvfrom",
+    "sched_getaffinity", "sched_getparam", "sched_getscheduler", "futex", "set_robust_list", "rseq",
+    "set_tid_address", "restart_syscall", "exit", "exit_group", "getrandom", "wait4", "waitid", "recvfrom",
     "shutdown", "getsockname", "getpeername",
 )
 # fmt: on
@@ -42,6 +45,27 @@ IOCTL = {"TCGETS": 0x5401, "TIOCGWINSZ": 0x5413, "FIONREAD": 0x541B, "FIONBIO": 
 IOCTL |= {"FIONCLEX": 0x5450, "FIOCLEX": 0x5451}
 PRCTL = {"PR_GET_DUMPABLE": 3, "PR_SET_NAME": 15, "PR_GET_NAME": 16, "PR_GET_NO_NEW_PRIVS": 39}
 
+_32_BITS = 0xFFFFFFFF
+# futex without its priority-inheriting kinds, which nothing here needs: wait, wake, requeue twice, wake_op, two bitsets
+FUTEX_FLAGS = 128 | 256  # private, real-time clock
+FUTEX = (0, 1, 3, 4, 5, 9, 10)
+# madvise about the caller's own pages: never to merge them with others', to push shared ones out or to poison them
+MADVISE = (0, 1, 2, 3, 4, 8, 10, 11, 14, 15, 16, 17, 18, 19, 22, 23)
+OWN = ("getpgid", "getsid", "sched_getparam", "sched_getscheduler")  # of the caller, never of another process
+MSG_OOB = 1  # urgent data on unix sockets has been a way into the kernel
+# those of ALLOWED, and of NETWORK, that are allowed for some arguments only: each rule is enough
+BY_ARGUMENT: dict[str, tuple[tuple[Arg, ...], ...]] = {
+    "futex": tuple((Arg(1, MASKED_EQ, _32_BITS & ~FUTEX_FLAGS, kind),) for kind in FUTEX),
+    "madvise": tuple((Arg(2, MASKED_EQ, _32_BITS, advice),) for advice in MADVISE),
+    **{name: ((Arg(0, MASKED_EQ, _32_BITS, 0),),) for name in OWN},
+    "getpriority": ((Arg(0, MASKED_EQ, _32_BITS, 0), Arg(1, MASKED_EQ, _32_BITS, 0)),),
+    "recvfrom": ((Arg(3, MASKED_EQ, MSG_OOB, 0),),),
+    "sendmsg": ((Arg(2, MASKED_EQ, MSG_OOB, 0),),),
+    "recvmsg": ((Arg(2, MASKED_EQ, MSG_OOB, 0),),),
+    "sendmmsg": ((Arg(3, MASKED_EQ, MSG_OOB, 0),),),
+    "recvmmsg": ((Arg(3, MASKED_EQ, MSG_OOB, 0),),),
+}
+
 OWNERS = ("chmod", "fchmod", "fchmodat", "utimensat", "truncate")
 # EPERM, where "not implemented" would mislead
 REFUSED = ("tgkill", "tkill", "execve")
@@ -51,7 +75,7 @@ ZYGOTE |= dict.fromkeys(("pidfd_open", "pidfd_send_signal", "setresgid", "setres
 ZYGOTE |= dict.fromkeys(("seccomp", "landlock_restrict_self", "capset", "umount2"), errno.ENOSYS)
 ZYGOTE_PRCTL = (1, 4)  # PR_SET_PDEATHSIG, PR_SET_DUMPABLE
 # for tools that need the network and may have it
-NETWORK = ("connect", "sendmsg", "sendmmsg", "recvmsg", "recvmmsg", "setsockopt", "getsockopt", "sendto")
+NETWORK = ("connect", "sendmsg", "sendmmsg", "recvmsg", "recvmmsg", "setsockopt", "getsockopt")
 AF_INET, AF_INET6 = 2, 10
 
 # clone: threads of this process (bounded by its address space), never processes; namespaces, vfork and ptrace excluded.
@@ -74,7 +98,8 @@ def build_filters(networked: bool = False, owner: bool = False) -> tuple[bytes, 
     """
     inherited = _new(pyseccomp.ERRNO(errno.ENOSYS))
     for name in (*ALLOWED, *ZYGOTE, "prlimit64"):
-        _allow(inherited, name)
+        for arguments in BY_ARGUMENT.get(name, ((),)):
+            _allow(inherited, name, *arguments)
     for command in FCNTL.values():
         _allow(inherited, "fcntl", Arg(1, MASKED_EQ, 0xFFFFFFFF, command))
     flags_without_async = (Arg(1, MASKED_EQ, 0xFFFFFFFF, 4), Arg(2, MASKED_EQ, O_ASYNC, 0))
@@ -93,6 +118,7 @@ def build_filters(networked: bool = False, owner: bool = False) -> tuple[bytes, 
     added = _new(pyseccomp.ALLOW)
     _refuse(added, "clone", Arg(0, MASKED_EQ, CLONE_THREAD, 0))
     _refuse(added, "prlimit64", Arg(2, NE, 0), error=errno.ENOSYS)  # reading limits, never setting them
+    _refuse(added, "prlimit64", Arg(0, NE, 0), error=errno.ENOSYS)  # one's own
     for option in ZYGOTE_PRCTL:
         _refuse(added, "prctl", Arg(0, MASKED_EQ, 0xFFFFFFFF, option), error=errno.ENOSYS)
     for name, error in ZYGOTE.items():
@@ -118,10 +144,12 @@ def _exported(bpf: pyseccomp.SyscallFilter) -> bytes:
 def _allow_sockets(bpf: pyseccomp.SyscallFilter, networked: bool) -> None:
     # asyncio needs a connected pair; a datagram pair could still address other sockets, a stream pair cannot
     _allow(bpf, "socketpair", Arg(0, EQ, AF_UNIX), Arg(1, MASKED_EQ, SOCK_TYPE_MASK, SOCK_STREAM))
-    _allow(bpf, "sendto", Arg(4, EQ, 0))
+    in_band = Arg(3, MASKED_EQ, MSG_OOB, 0)
+    _allow(bpf, "sendto", in_band, *(() if networked else (Arg(4, EQ, 0),)))  # without a network to nobody by address
     if networked:
         for name in NETWORK:
-            _allow(bpf, name)
+            for arguments in BY_ARGUMENT.get(name, ((),)):
+                _allow(bpf, name, *arguments)
         for family in (AF_INET, AF_INET6):
             for kind in (SOCK_STREAM, SOCK_DGRAM):
                 _allow(bpf, "socket", Arg(0, EQ, family), Arg(1, MASKED_EQ, SOCK_TYPE_MASK, kind))

@@ -112,6 +112,20 @@ def test_what_the_zygote_alone_needs_is_taken_from_its_children(name):
         (("socket", 2, 1), refused(errno.EPERM)),
         (("sendto", 3, 0, 0, 0, 0), ALLOW),
         (("sendto", 3, 0, 0, 0, 1), refused(errno.ENOSYS)),
+        (("futex", 0, 128), ALLOW),  # FUTEX_WAIT, private
+        (("futex", 0, 9 | 128 | 256), ALLOW),
+        (("futex", 0, 6), refused(errno.ENOSYS)),  # FUTEX_LOCK_PI
+        (("futex", 0, 13 | 128), refused(errno.ENOSYS)),
+        (("madvise", 0, 0, 4), ALLOW),
+        (("madvise", 0, 0, 12), refused(errno.ENOSYS)),  # MADV_MERGEABLE
+        (("madvise", 0, 0, 21), refused(errno.ENOSYS)),  # MADV_PAGEOUT
+        (("recvfrom", 3, 0, 0, 0x40), ALLOW),
+        (("recvfrom", 3, 0, 0, 1), refused(errno.ENOSYS)),  # MSG_OOB
+        (("sendto", 3, 0, 0, 1), refused(errno.ENOSYS)),
+        (("getpgid", 1), refused(errno.ENOSYS)),
+        (("getpriority", 0, 7), refused(errno.ENOSYS)),
+        (("prlimit64", 1, 7, 0), refused(errno.ENOSYS)),
+        (("mincore",), refused(errno.ENOSYS)),
         (("execve",), refused(errno.EPERM)),
         (("fallocate",), refused(errno.EOPNOTSUPP)),
     ],
@@ -123,6 +137,10 @@ def test_arguments_decide(call, expected):
 def test_network_and_ownership_move_only_what_they_name():
     assert for_child("socket", 2, 1, networked=True) == ALLOW
     assert for_child("socket", 16, 3, networked=True) == refused(errno.ENOSYS)
+    assert for_child("sendto", 3, 0, 0, 0, 1, networked=True) == ALLOW
+    for name, flags in (("sendto", 3), ("sendmsg", 2), ("recvmsg", 2)):
+        assert for_child(name, networked=True) == ALLOW
+        assert for_child(name, *(0,) * flags, 1, networked=True) == refused(errno.ENOSYS)
     for name in seccomp.OWNERS:
         assert for_child(name) == ALLOW
         assert for_child(name, owner=True) == refused(errno.EPERM)
