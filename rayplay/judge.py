@@ -7,22 +7,20 @@ sample is not paired with graded ones.
 import asyncio
 import json
 import os
-import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from rayplay.chat_endpoint import NoReply, ask, open_client
 from rayplay.errors import AlarmError
+from rayplay.grades import read_grade
 from rayplay.recipe import JudgeSettings
-from rayplay.records import Trajectory, digest
+from rayplay.records import Json, Trajectory, digest
 from rayplay.rewards import final_answer, results_of
 
-if TYPE_CHECKING:
-    import openai
-
-NUMBER = re.compile(r"(?<![\d.])(10|\d)(\.\d+)?(?![\d.]*\d)")
 HOPELESS = 16  # answers without a grade, and none with one: the judge is not there
 TRIES = 2
+READING = "grades/2"  # changes where replies come to be read otherwise: grades read before are then asked for again
 
 
 class Judge:
@@ -40,10 +38,13 @@ class Judge:
         for line in lines:
             try:
                 entry = json.loads(line)
-                self._grades[entry["key"]] = float(entry["score"])
+                key, grade = entry["key"], float(entry["score"])
             except (ValueError, KeyError, TypeError):  # a line cut by a kill is asked again
                 continue
+            if 0 <= grade <= 1:
+                self._grades[key] = grade
         self.graded = self.failures = 0
+        self.why_none: Counter[str] = Counter()  # why answers have no grade
 
     def prepare(self, trajectories: Iterable[Trajectory]) -> None:
         """Judge many samples, `concurrency` at a time.
@@ -65,7 +66,8 @@ class Judge:
         if self.failures >= HOPELESS and not self.graded:
             raise AlarmError(
                 f"the judge at {self._settings.base_url} graded none of {self.failures} answers; check judge.base_url, "
-                f"judge.model and the key in {self._settings.api_key_env}, or raise judge.deadline_s"
+                f"judge.model and the key in {self._settings.api_key_env}, or raise judge.deadline_s; "
+                f"most often: {self.why_none.most_common(1)[0][0]}"
             )
 
     def __call__(self, trajectory: Trajectory) -> float | None:
@@ -76,7 +78,7 @@ class Judge:
         return self._grades[self._key(self._question(trajectory))]
 
     def _key(self, question: str) -> str:
-        return digest([self._settings.model, question], 24)
+        return digest([READING, self._settings.model, question], 24)
 
     def _question(self, trajectory: Trajectory) -> str:
         said = "\n".join(f"{m.role}: {m.content}" for m in trajectory.task.messages)
@@ -88,31 +90,37 @@ class Judge:
         )
 
     async def _ask_all(self, questions: list[str]) -> list[float | None]:
-        import openai  # seconds to import; most runs have no judge
-
         settings = self._settings
         gate = asyncio.Semaphore(settings.concurrency)
-        key = os.environ.get(settings.api_key_env, "none")
-        async with openai.AsyncOpenAI(base_url=settings.base_url, api_key=key, max_retries=0) as client:
+        try:
+            client = open_client(settings.base_url, os.environ.get(settings.api_key_env, "none"))
+        except NoReply as reason:
+            self.why_none[str(reason)] += len(questions)
+            return [None] * len(questions)
 
-            async def ask(question: str) -> float | None:
-                async with gate:
-                    for _ in range(TRIES):
-                        try:
-                            async with asyncio.timeout(settings.deadline_s):
-                                return await self._ask(client, question)
-                        except (openai.OpenAIError, TimeoutError):
-                            continue
-                return None
+        async def grade(question: str) -> float | None:
+            async with gate:
+                for _ in range(TRIES):
+                    try:
+                        text = await ask(client, self._request(question), settings.deadline_s)
+                    except NoReply as reason:
+                        why = str(reason)
+                        continue
+                    found = read_grade(text)
+                    if found is None:
+                        self.why_none["the reply holds no grade"] += 1
+                    return found
+            self.why_none[why] += 1
+            return None
 
-            return await asyncio.gather(*map(ask, questions))
+        async with client:
+            return await asyncio.gather(*map(grade, questions))
 
-    async def _ask(self, client: "openai.AsyncOpenAI", question: str) -> float | None:
-        reply = await client.chat.completions.create(
-            model=self._settings.model,
-            messages=[{"role": "user", "content": question}],
-            temperature=0.0,
-            max_tokens=self._settings.max_tokens,
-        )
-        found = NUMBER.findall((reply.choices[0].message.content or "") if reply.choices else "")
-        return min(1.0, float("".join(found[-1])) / 10) if found else None
+    def _request(self, question: str) -> Json:
+        settings = self._settings
+        return {
+            "model": settings.model,
+            "messages": [{"role": "user", "content": question}],
+            "temperature": 0.0,
+            "max_tokens": settings.max_tokens,
+        }

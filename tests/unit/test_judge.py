@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from rayplay.errors import AlarmError, RecipeError
-from rayplay.judge import NUMBER, Judge
+from rayplay.judge import Judge
 from rayplay.metrics import response_quality
 from rayplay.recipe import JudgeSettings
 from rayplay.records import Expected, Message, StopReason, Task, Trajectory, Turn
@@ -121,9 +121,101 @@ def test_a_reward_without_a_judge_is_refused():
         find_rewards({"judge": 1.0})
 
 
-@pytest.mark.parametrize(
-    ("text", "found"), [("7", "7"), ("Score: 10", "10"), ("8.5/10", "10"), ("11", None), ("100", None), ("", None)]
-)
-def test_the_last_number_from_0_to_10_counts(text, found):
-    numbers = NUMBER.findall(text)
-    assert ("".join(numbers[-1]) if numbers else None) == found
+class Odd(BaseHTTPRequestHandler):
+    """Answers as the path's first part says; counts the bytes that it could send."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        kind = self.path.split("/")[1]
+        if kind == "endless":
+            return self.endless()
+        body = BODIES[kind]
+        self.send_response(307 if kind == "redirect" else 200)
+        self.send_header("Location", self.path)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        return self.wfile.write(body)
+
+    def endless(self):
+        self.send_response(200)
+        self.end_headers()
+        try:
+            for _ in range(1024):
+                self.wfile.write(b"7" * 65536)
+                self.server.sent += 65536
+        except OSError:
+            self.close_connection = True
+
+    def log_message(self, *_):
+        pass
+
+
+def completion(content) -> bytes:
+    return json.dumps({"choices": [{"message": {"content": content}}]}).encode()
+
+
+BODIES = {
+    "page": b"<html>Welcome to the proxy</html>",
+    "nothing": b"",
+    "null": b"null",
+    "list": b"[7]",
+    "no_message": b'{"choices": [{"message": null}]}',
+    "text_choices": b'{"choices": "7"}',
+    "number": completion(7),
+    "deep": b"[" * 500_000,
+    "long_number": b'{"choices": ' + b"7" * 500_000 + b"}",
+    "redirect": completion("7"),
+    "no_unicode": b'{"choices": [{"message": {"content": "\xff7"}}]}',
+}
+
+
+@pytest.fixture(scope="module")
+def odd():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Odd)
+    server.daemon_threads = True
+    server.sent = 0
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def odd_judge(server, kind, cache) -> Judge:
+    url = f"http://127.0.0.1:{server.server_address[1]}/{kind}/v1"
+    return Judge(JudgeSettings(base_url=url, model="m", deadline_s=20.0), cache)
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_reply_that_is_no_completion_gives_no_grade_and_is_counted_with_the_reason(odd, tmp_path, kind):
+    grades = odd_judge(odd, kind, tmp_path / "j")
+    assert grades(sample("Far.")) is None and grades.failures == 1 and grades.why_none.total() == 1
+
+
+def test_a_reply_without_end_is_given_up_after_a_few_bytes(odd, tmp_path):
+    grades = odd_judge(odd, "endless", tmp_path / "j")
+    assert grades(sample("Far.")) is None and "longer than 1 MiB" in next(iter(grades.why_none))
+    assert odd.sent < 32 << 20  # of the 128 MiB of two tries: what was under way in sockets' buffers
+
+
+def test_a_reply_in_parts_is_read(odd, tmp_path, monkeypatch):
+    monkeypatch.setitem(BODIES, "parts", completion([{"type": "text", "text": "3/"}, {"type": "text", "text": "5"}]))
+    assert odd_judge(odd, "parts", tmp_path / "j")(sample("Far.")) == 0.6
+
+
+@pytest.mark.parametrize("url", ["nowhere", "http://[", "ftp://127.0.0.1/v1", "http://127.0.0.1:1/v1"])
+def test_an_address_that_nobody_answers_gives_no_grade(url, tmp_path):
+    grades = Judge(JudgeSettings(base_url=url, model="m", deadline_s=5.0), tmp_path / "j")
+    assert grades(sample("Far.")) is None and grades.failures == 1
+
+
+def test_remembered_grades_outside_the_scale_are_asked_for_again(server, tmp_path):
+    first = judge(server, tmp_path / "j")
+    assert first(sample("Far.")) == 0.75
+    key = json.loads((tmp_path / "j").read_text())["key"]
+    for kept in ("7.5", "NaN", "-1", "[]"):
+        (tmp_path / "j").write_text(f'{{"key": "{key}", "score": {kept}}}\n')
+        asked = len(server.asked)
+        assert judge(server, tmp_path / "j")(sample("Far.")) == 0.75 and len(server.asked) == asked + 1
