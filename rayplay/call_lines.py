@@ -7,6 +7,7 @@ from typing import Any
 
 from rayplay.records import Json, Status, ToolCall, ToolResult, ToolSpec
 from rayplay.sandbox import Sandbox
+from rayplay.strict_json import read_json
 from rayplay.toolbox import find_tool
 
 Line = tuple[ToolCall, str | None]
@@ -21,12 +22,12 @@ def read_line(raw: bytes, number: int) -> Line:
     call_id = f"line-{number}"
     broken = ToolCall(call_id=call_id, problem=Status.INVALID_JSON)
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_no_duplicates)
+        value = read_json(raw.decode("utf-8"))
         arguments = value.get("arguments", {}) if isinstance(value, dict) else {}
         if isinstance(arguments, str):
-            arguments = json.loads(arguments, object_pairs_hook=_no_duplicates)
+            arguments = read_json(arguments)
         state = json.dumps(value["state"]) if isinstance(value, dict) and value.get("state") is not None else None
-    except (ValueError, RecursionError):
+    except ValueError:
         return broken, None
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         return broken, None
@@ -61,10 +62,3 @@ def result_json(result: ToolResult) -> Json:
     if result.state is not None:
         shown["state"] = json.loads(result.state)
     return shown
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> Json:
-    """An object that names a key twice means two things at once."""
-    if len({key for key, _ in pairs}) < len(pairs):
-        raise ValueError("duplicate key")
-    return dict(pairs)

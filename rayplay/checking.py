@@ -87,7 +87,7 @@ def _check_without_model(recipe: Recipe, have: Cluster | None) -> tuple[Json, tu
 def _check_model(recipe: Recipe, specs: tuple[ToolSpec, ...]) -> tuple[Path, Dialect]:
     """The model's folder, and how it speaks; it renders the tools, and every training phase can begin with it."""
     model_dir = resolve_model(recipe.model.name, recipe.model.revision)
-    dialect = load_dialect(model_dir, recipe.model)
+    dialect = load_dialect(model_dir, recipe.model, specs)
     shortest = min(len(dialect.render([Message(role="user", content="?")], [spec])) for spec in specs)
     if shortest >= recipe.model.max_length:
         raise RecipeError(

@@ -115,7 +115,7 @@ async def _play_turns(
             return StopReason.PROMPT_TOO_LONG
         start = len(play.token_ids)
         completion = await speak(play.token_ids, room, seed_of(seed, number))
-        content, calls = dialect.parse(play.token_ids, completion.token_ids, f"{sample}#{number}")
+        content, calls = dialect.parse(play.token_ids, completion.token_ids, f"{sample}#{number}", task.tools)
         play.add(completion.token_ids, 1, completion.logprobs)
         turn = Turn(start=start, end=len(play.token_ids), content=content, calls=calls, finish=completion.finish)
         play.turns.append(turn)

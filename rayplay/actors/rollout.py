@@ -159,7 +159,7 @@ class RolloutWorker:
             return Message(role="assistant")
         completion = await self._sampler.generate(prompt_ids, room, seed, temperature)
         address = digest([prompt_ids, seed])  # no two messages of a conversation give their calls the same ids
-        content, calls = self._dialect.parse(prompt_ids, completion.token_ids, address)
+        content, calls = self._dialect.parse(prompt_ids, completion.token_ids, address, tools)
         return Message(role="assistant", content=content, tool_calls=calls)
 
     async def score(self, token_ids: Sequence[int]) -> list[float]:

@@ -1,5 +1,6 @@
-"""Model folder -> Dialect: its tokenizer with a response template, or with a vLLM tool parser by name."""
+"""Model folder -> Dialect: its tokenizer, and what reads its calls: our own readers, response templates, or vLLM."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,21 +9,30 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBas
 from trl import add_response_schema
 from trl.chat_template_utils import get_training_chat_template
 
-from rayplay.dialects import FAMILIES, Dialect, Parser, family_of, probe
+from rayplay.dialects import Dialect, Reader, family_named, guarded, probe, reads_back, syntaxes_of
 from rayplay.errors import ModelError
 from rayplay.recipe import Model
-from rayplay.records import ToolCall
+from rayplay.records import ToolCall, ToolSpec
+
+TRIED_CALL = ToolCall(call_id="any", name="any", arguments={"text": "any", "number": 1})
+TRIED_TOOL = ToolSpec(
+    name="any",
+    description="any",
+    parameters={"type": "object", "properties": {"text": {"type": "string"}, "number": {"type": "integer"}}},
+)
 
 
-def load_dialect(model_dir: str | Path, model: Model | None = None) -> Dialect:
+def load_dialect(model_dir: str | Path, model: Model | None = None, tools: Sequence[ToolSpec] = ()) -> Dialect:
     """The probed dialect of a model.
 
     A template that renders earlier turns anew once tool results follow (Qwen3's drops their thinking) is replaced by
-    TRL's prefix-preserving twin.
+    TRL's prefix-preserving twin. With "auto", where the probe refuses how the family is read, the readers that the
+    template's syntax tells are tried too.
 
     Args:
         model_dir: Folder with the tokenizer.
         model: The recipe's section: `dialect` is a row of FAMILIES, a vLLM parser's name, or "auto".
+        tools: What the model will be offered; each is proven to be shown and callable.
 
     Raises:
         ModelError: No chat template, no way to parse calls, or the probe found that one of its promises does not hold.
@@ -31,11 +41,17 @@ def load_dialect(model_dir: str | Path, model: Model | None = None) -> Dialect:
     tokenizer = AutoTokenizer.from_pretrained(str(model_dir), trust_remote_code=model.trust_remote_code)
     if not tokenizer.chat_template:
         raise ModelError(f"{model_dir}: the tokenizer has no chat template; use an instruct model")
-    dialect = make_dialect(tokenizer, model.dialect, _stop_token_ids(model_dir), model.chat_template_kwargs)
-    if model.system_prompt is not None:
-        dialect = replace(dialect, system_prompt=model.system_prompt)
-    probe(dialect)
-    return dialect
+    refused: ModelError | None = None
+    for name in (model.dialect, *(syntaxes_of(str(tokenizer.chat_template)) if model.dialect == "auto" else ())):
+        try:
+            dialect = make_dialect(tokenizer, name, _stop_token_ids(model_dir), model.chat_template_kwargs)
+            if model.system_prompt is not None:
+                dialect = replace(dialect, system_prompt=model.system_prompt)
+            probe(dialect, tools)
+            return dialect
+        except ModelError as error:
+            refused = refused or error
+    raise refused or ModelError(f"{model_dir}: no dialect")
 
 
 def make_dialect(
@@ -46,10 +62,8 @@ def make_dialect(
 ) -> Dialect:
     """The dialect of a tokenizer, not yet probed; see `load_dialect`."""
     template = str(tokenizer.chat_template)
-    family = FAMILIES[name if name in FAMILIES else family_of(template)]
-    ends = frozenset((tokenizer.eos_token_id, *stop_token_ids))
-    parser = _parser(tokenizer, "" if name == "auto" else name, family.vllm_parser, ends)
-    dialect = Dialect(tokenizer, family, parser, template_kwargs or {}, stop_token_ids)
+    family = family_named(name, template)
+    dialect = Dialect(tokenizer, family, None, template_kwargs or {}, stop_token_ids)
     try:
         dialect.results_suffix((ToolCall(call_id="any", name="any"),), ["any"])
     except ModelError as error:
@@ -57,22 +71,34 @@ def make_dialect(
             tokenizer.chat_template = get_training_chat_template(tokenizer)
         except ValueError:
             raise error from None
-    return dialect
+    own = replace(dialect, parser=family.read)
+    return own if family.read and (name != "auto" or _reads(own)) else replace(dialect, parser=_library(dialect, name))
 
 
-def _parser(tokenizer: PreTrainedTokenizerBase, name: str, fallback: str, ends: frozenset[int]) -> Parser | None:
-    """None where the tokenizer has a response template, else vLLM's parser: the one named, or the family's own."""
-    if name in ("", *FAMILIES):
-        if getattr(tokenizer, "response_template", None) is not None:
-            return None
+def _reads(dialect: Dialect) -> bool:
+    """Whether the family's reader reads what this template renders."""
+    try:
+        return reads_back(dialect, TRIED_CALL, TRIED_TOOL) == [(TRIED_CALL.name, TRIED_CALL.arguments, None)]
+    except ModelError:
+        return False
+
+
+def _library(dialect: Dialect, name: str) -> Reader:
+    """The tokenizer's own response template or TRL's, where the name is "auto" and there is one, else vLLM's parser."""
+    tokenizer, family = dialect.tokenizer, dialect.family
+    by_template = name == "auto"
+    if by_template and getattr(tokenizer, "response_template", None) is None:
         try:
             add_response_schema(tokenizer)
-            return None
         except ValueError:  # TRL does not know this template
-            name = fallback
+            by_template = False
+    if by_template:
+        return guarded(
+            lambda text, tools: tokenizer.parse_response(text, prefix=""), family.call_marks, family.thinking
+        )
     from rayplay.models.vllm_parser import vllm_parser
 
-    return vllm_parser(name, tokenizer, ends)
+    return guarded(vllm_parser(family.vllm_parser, tokenizer), family.call_marks, family.thinking)
 
 
 def _stop_token_ids(model_dir: str | Path) -> tuple[int, ...]:

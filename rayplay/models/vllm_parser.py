@@ -1,10 +1,10 @@
-"""A vLLM tool parser by name -> a Dialect's parser: for chat templates that bring no response template.
+"""A vLLM tool parser by name -> a Dialect's parser: for syntaxes that no reader of rayplay's knows.
 
 Imported only where a model needs it: vLLM takes seconds to load.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -12,7 +12,6 @@ from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionReque
 from vllm.tool_parsers import ToolParser, ToolParserManager
 from vllm.tool_parsers.tool_strict_level import ToolStrictLevel
 
-from rayplay.dialects import Parser
 from rayplay.errors import ModelError
 from rayplay.records import ToolSpec
 
@@ -53,13 +52,12 @@ def _parser_class(name: str) -> type[ToolParser]:
         raise ModelError(f"model.dialect {name!r} is no family of rayplay and no vLLM tool parser: {known}") from None
 
 
-def vllm_parser(name: str, tokenizer: PreTrainedTokenizerBase, ends: frozenset[int]) -> Parser:
-    """The parser that `vllm serve --tool-call-parser NAME` would use.
+def vllm_parser(name: str, tokenizer: PreTrainedTokenizerBase) -> Callable[[str, Sequence[ToolSpec]], dict[str, Any]]:
+    """The parser that `vllm serve --tool-call-parser NAME` would use, as (text, tools) -> message.
 
     Args:
-        name: A name that vLLM knows, as "hermes", "pythonic" or "mistral".
+        name: A name that vLLM knows, as "kimi_k2" or "granite".
         tokenizer: The model's.
-        ends: Token ids that end a message; parsers are not shown them.
 
     Raises:
         ModelError: vLLM has no parser of that name, or it does not fit the tokenizer.
@@ -72,10 +70,14 @@ def vllm_parser(name: str, tokenizer: PreTrainedTokenizerBase, ends: frozenset[i
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"vLLM's tool parser {name!r} does not fit this tokenizer: {error}") from error
 
-    def parse(prompt_ids: list[int], sampled_ids: list[int]) -> dict[str, Any]:
-        shown = [token for token in sampled_ids if token not in ends]
-        text = tokenizer.decode(shown, skip_special_tokens=request.skip_special_tokens)
-        found = parser_class(tokenizer).extract_tool_calls(text, request)  # parsers keep state: a fresh one each time
+    hidden = tokenizer.all_special_tokens if request.skip_special_tokens else ()
+
+    def parse(text: str, tools: Sequence[ToolSpec]) -> dict[str, Any]:
+        for token in hidden:
+            text = text.replace(token, "")
+        asked = ChatCompletionRequest(**{**ASKED, **({"tools": [t.as_function() for t in tools]} if tools else {})})
+        # parsers keep state, and syntaxes without types are typed by the schemas: a fresh one each time, with the tools
+        found = parser_class(tokenizer, asked.tools).extract_tool_calls(text, asked)
         return {"content": found.content or "", "tool_calls": [call.model_dump() for call in found.tool_calls]}
 
     return parse

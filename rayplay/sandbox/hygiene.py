@@ -2,10 +2,18 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 # ESC and the other control characters drive terminals; newline and tab are text
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069\u200b-\u200f\ufeff]")
+# What people do not see and a model reads: marks of direction, joiners and spaces of no width, fillers that look empty,
+# tag characters (a hidden alphabet), variation selectors (256 of them: a hidden byte each). One U+FE0E or U+FE0F behind
+# a character chooses between text and emoji and stays; of the emoji flags of regions only the black flag is left.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0d"
+    "\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    "|(?:^|(?<=[\ufe0e\ufe0f\\s]))[\ufe0e\ufe0f]+"
+)
 # markers of the model families that we know, whatever the tokenizer at hand calls special
 _MARKERS = re.compile(
     r"<(?=\|[^|<>\n]{1,40}\|>)"
@@ -31,18 +39,38 @@ def shorten(text: str, most_chars: int) -> str:
 
 
 def neutralise(text: str, special_tokens: Iterable[str]) -> str:
-    """Break every special token and role marker in `text`, so that no tokenizer can read one out of it.
+    """Break every special token and role marker in `text`, so that no tokenizer can read one out of it, and drop what
+    people cannot see. Doing it twice changes nothing.
 
     A zero-width change would not survive some tokenizers' normalisation; a space after the first character does. Tokens
     of one character or of white space alone are left: they are ordinary text.
     """
-    text = _MARKERS.sub(lambda m: m[0] + " ", _BIDI.sub("", text))
-    tokens = sorted({t for t in special_tokens if len(t) > 1 and not t.isspace()}, key=len, reverse=True)
-    if not tokens:
+    text = _MARKERS.sub(lambda m: m[0] + " ", _without_invisible(text))
+    tokens, beginnings = _by_length(tuple(special_tokens))
+    if beginnings.isdisjoint(text):
         return text
-    pattern = re.compile("|".join(map(re.escape, tokens)))
     for _ in range(BREAKING_PASSES):  # one token's pieces may hold another
-        if not pattern.search(text):
+        present = [token for token in tokens if token in text]  # quicker than a pattern of thousands of tokens
+        if not present:
             break
+        pattern = re.compile("|".join(map(re.escape, present)))
         text = pattern.sub(lambda m: f"{m[0][0]}{'_' if m[0][1] == ' ' else ' '}{m[0][1:]}", text)
     return text
+
+
+def is_ordinary(token: str) -> bool:
+    """Whether a token of a tokenizer's own is text like any other: one character, or white space, however written."""
+    return len(token) < 2 or not token.replace("\u2581", " ").strip()
+
+
+def _without_invisible(text: str) -> str:
+    while (shorter := _INVISIBLE.sub("", text)) != text:  # what stood between two marks may have kept one
+        text = shorter
+    return text
+
+
+@lru_cache(maxsize=8)
+def _by_length(special_tokens: tuple[str, ...]) -> tuple[list[str], frozenset[str]]:
+    """The tokens to break, longest first, and the characters that they begin with."""
+    tokens = sorted({token for token in special_tokens if not is_ordinary(token)}, key=len, reverse=True)
+    return tokens, frozenset(token[0] for token in tokens)
