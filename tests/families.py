@@ -6,8 +6,8 @@ import trl
 from transformers import PreTrainedTokenizerFast
 
 from rayplay.dialects import Dialect
+from rayplay.models.micro import micro_tokenizer
 from rayplay.models.tokenizers import make_dialect
-from tests.chatml import micro_tokenizer
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 LLAMA = ("<|eot_id|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>", "<|python_tag|>")

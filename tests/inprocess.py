@@ -27,12 +27,12 @@ from rayplay.data.prepare import Prepared, prepare
 from rayplay.dialects import Dialect
 from rayplay.loop import train
 from rayplay.models.sampler import ScriptedSampler
+from rayplay.models.scripted_policy import answer
 from rayplay.models.tokenizers import load_dialect
 from rayplay.recipe import Recipe
 from rayplay.records import Adapter, Status, ToolCall, ToolResult, ToolSpec
 from rayplay.store import FAULT, RunFolder
 from rayplay.toolbox import check_arguments, find_tool, spec_of
-from tests.scripted import answer
 from tools.calculator import calculator
 from tools.weather import weather
 

@@ -1,9 +1,7 @@
-"""A sampler that answers by rule: it reads the request and the seed, and is right more or less often."""
+"""Samplers of the scripted policy that do harm, or wait behind a gate."""
 
 import asyncio
-import json
 import os
-import re
 import signal
 from pathlib import Path
 
@@ -11,36 +9,7 @@ import psutil
 
 from rayplay.dialects import Dialect
 from rayplay.models.sampler import EngineDied, ScriptedSampler
-
-WRONG = ("no_call", "wrong_tool", "broken_json", "wrong_arguments")
-
-
-def answer(prompt: str, seed: int) -> str:
-    """What the scripted policy says: a right call for three seeds of eight, then the result as the answer."""
-    last = prompt.rsplit("<|im_start|>", 2)[1]
-    if "<tool_response>" in last:
-        result = re.search(r"<tool_response>\n(.*?)\n</tool_response>", last, re.DOTALL)
-        return f"It is {result.group(1) if result else '?'}.<|im_end|>"
-    request = last.partition("\n")[2].partition("<|im_end|>")[0]
-    numbers = re.findall(r"\d+", request)
-    expression = " + ".join(numbers) or "1"
-    kind = seed % 8
-    if kind < 3:
-        return call("calculator", {"expression": expression})
-    if kind == 3:
-        return "I would rather not.<|im_end|>"
-    if kind == 4:
-        return call("weather", {"city": "Oslo"})
-    if kind == 5:
-        return '<tool_call>\n{"name": "calculator", "arguments": {"expression"\n</tool_call><|im_end|>'
-    if kind == 6:
-        return call("calculator", {"expression": expression + " + 1"})
-    return call("calculator", {"formula": expression})
-
-
-def call(name: str, arguments: dict) -> str:
-    """A call as the ChatML family writes it."""
-    return f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call><|im_end|>"
+from rayplay.models.scripted_policy import answer
 
 
 class FaultySampler(ScriptedSampler):

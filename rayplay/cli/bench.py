@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rayplay.chaos.lane import run_lane
 from rayplay.errors import EvaluationError
 from rayplay.models.device import QUIET_ENV, allocator_env, engine_env, usable_cores
 from rayplay.records import Json
@@ -111,6 +113,38 @@ def sandbox(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON
     for name, row in {**result["levels"], "plain fork": result["plain_fork"]}.items():
         promised = f"; of what it promises to hold: {row['promised']}" if "promised" in row else ""
         print_text(f"{name}: {row.get('all', row)}{promised}")
+
+
+@bench_app.command(epilog="Example: `rayplay bench chaos --kills 300 --json | tail -n 1`")
+def chaos(
+    kills: Annotated[int, typer.Option(min=1, help="Faults that must find their victims.")] = 30,
+    seed: Annotated[int, typer.Option(help="Of the faults: which, when, whom.")] = 0,
+    tasks: Annotated[int, typer.Option(min=4, help="Groups of each round.")] = 48,
+    folder: Annotated[Path | None, typer.Option(help="Keep the runs there; default: a temporary folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line last.")] = False,
+) -> None:
+    """Real runs of a scripted policy, harmed at random times: kills of every kind of process, and shortages.
+
+    Killed: driver, rollout worker, tool actor, zygote, training worker; frozen: a rollout worker; short for a spell:
+    room on the disk, descriptors and memory of the driver. The exit code is 1 where a group was lost or doubled, the
+    pairs are not those of an unharmed run, or a process was left running.
+    """
+    with tempfile.TemporaryDirectory(prefix="rayplay-chaos-") as temporary:
+        result = run_lane(
+            (folder or Path(temporary)).resolve(),
+            kills=kills,
+            seed=seed,
+            tasks=tasks,
+            tell=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+    for name, value in {} if as_json else result.items():
+        print(f"{name}: {value}")
+    if as_json:
+        print(json.dumps(result))
+    kept = result["pairs_equal"] and not any(
+        result[name] for name in ("lost", "doubled", "quarantined", "left_running")
+    )
+    raise typer.Exit(0 if kept else 1)
 
 
 def _in_own_process(module: str, arguments: list[str], more_env: dict[str, str] | None = None) -> Json:

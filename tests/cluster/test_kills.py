@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from rayplay.actors.rollout import GroupPlan
+from rayplay.models.micro import save_chat_model
 from rayplay.records import Row, Trajectory
 from rayplay.store import FAULT, Stage, read_lines
-from tests.chatml import save_chat_model
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ from rayplay.actors.pool import PoolSettings, RolloutPool
 from rayplay.actors.rollout import EngineSettings, plan_group
 from rayplay.episode import EpisodeLimits
 from rayplay.errors import RunFolderError
+from rayplay.models.micro import save_chat_model
 from rayplay.records import Adapter, Message, Task
 from rayplay.store import RunFolder
-from tests.chatml import save_chat_model
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 LIMITS = EpisodeLimits(max_length=4096, max_new_tokens=400, deadline_s=200)

@@ -23,11 +23,11 @@ from rayplay.actors.rollout import GroupPlan
 from rayplay.actors.shards import over_shards
 from rayplay.alone import pair_again, score_again
 from rayplay.errors import RunFolderError
+from rayplay.models.micro import save_chat_model
 from rayplay.recipe import Pairs, Recipe
 from rayplay.records import Pair, Trajectory
 from rayplay.store import RunFolder, Stage, read_lines, stage_order
 from tests import inprocess
-from tests.chatml import save_chat_model
 
 FORK = multiprocessing.get_context("fork")
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]

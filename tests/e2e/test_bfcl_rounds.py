@@ -10,7 +10,7 @@ import pytest
 
 from rayplay.errors import EvaluationError
 from rayplay.evaluation.bfcl_environment import bfcl_python
-from tests.chatml import save_chat_model
+from rayplay.models.micro import save_chat_model
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(280)]
 ROOT = Path(__file__).parents[2]

@@ -12,11 +12,11 @@ from rayplay.checking import load_tools, mcp_servers, tool_modules
 from rayplay.data.templates import build_tasks
 from rayplay.dialects import FAMILIES, Dialect
 from rayplay.episode import Completion, EpisodeLimits, play_episode
+from rayplay.models.micro import micro_tokenizer
+from rayplay.models.scripted_policy import call
 from rayplay.recipe_text import load_recipe
 from rayplay.records import Demonstration, Task, ToolCall, ToolResult, Trajectory
 from rayplay.rewards import success
-from tests.chatml import micro_tokenizer
-from tests.scripted import call
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(180)]
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from rayplay.cli.data import data_app
 from rayplay.errors import DataError
-from tests.chatml import save_chat_model
+from rayplay.models.micro import save_chat_model
 
 FIXTURES = Path(__file__).with_name("data_fixtures")
 KEYS = ["format", "rows", "usable", "rejected", "tools", "calls", "turns", "parallel_calls", "licence"]

@@ -5,8 +5,8 @@ import pytest
 
 from rayplay.dialects import FAMILIES, Dialect, family_of, probe, with_system
 from rayplay.errors import ModelError
+from rayplay.models.micro import micro_tokenizer
 from rayplay.records import Message, Status, ToolCall, ToolSpec
-from tests.chatml import micro_tokenizer
 
 SPEC = ToolSpec(name="add", description="Add.", parameters={"type": "object", "properties": {"a": {"type": "integer"}}})
 CALL = ToolCall(call_id="c", name="add", arguments={"a": 1})

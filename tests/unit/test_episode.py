@@ -7,9 +7,9 @@ from trl import add_response_schema
 
 from rayplay.dialects import FAMILIES, Dialect
 from rayplay.episode import Completion, EpisodeLimits, play_episode
+from rayplay.models.micro import micro_tokenizer
+from rayplay.models.scripted_policy import call
 from rayplay.records import Expected, ExpectedCall, Message, Status, StopReason, Task, ToolResult, ToolSpec
-from tests.chatml import micro_tokenizer
-from tests.scripted import call
 
 SPEC = ToolSpec(name="echo", description="Echo.", parameters={"type": "object", "properties": {"x": {}}})
 COUNTER = ToolSpec(name="count", description="Count.", toolset="Counter")

@@ -7,8 +7,8 @@ import pytest
 
 from rayplay.checking import check
 from rayplay.errors import RecipeError
+from rayplay.models.micro import save_chat_model
 from rayplay.recipe_text import parse_recipe
-from tests.chatml import save_chat_model
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,7 @@
-"""A byte-level ChatML tokenizer, and a micro model that uses it: made in a second, without a network."""
+"""A byte-level ChatML tokenizer, and a random micro model that uses it: made in a second, without a network.
+
+For what is about everything but the model: benchmarks and tests of a whole run.
+"""
 
 from pathlib import Path
 
