@@ -1,7 +1,8 @@
 """One request -> one framed result, inside the confined child; and the table of tools that the zygote loaded.
 
 Result frame: kind (1 byte), length of the state (4), length of the text (4), state, text. Kinds: R returned, E the
-tool's own ToolError, A arguments that its types refuse, M out of memory, X any other exception.
+tool's own ToolError, A arguments that its types refuse, M out of memory, X any other exception. The byte S comes before
+anything of the tool's runs: what a program writes after it cannot be taken for a refusal of its arguments.
 """
 
 import _signal
@@ -14,11 +15,14 @@ import types
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol, Union, get_args, get_origin, get_type_hints
 
 from rayplay.marks import MARK, ToolError
+from rayplay.sandbox.control import NOT_STARTED
 from rayplay.sandbox.loading import Found, home_of, load_tools
 from rayplay.sandbox.whole import Change, whole_of
-from rayplay.sandbox.wire import read_json
+from rayplay.sandbox.wire import read_frame, read_json
 
 RESULT_FD = 3
+STARTED = b"S"
+SEEDED = {"random": "seed", "numpy.random": "seed"}  # generators that children would share, and what seeds them
 DEVNULL = b"/dev/null"  # bytes: nothing to encode
 MAX_FD = 1 << 20
 # signal.signal looks its numbers up in enums, which touches, and so copies, 75 more pages of a freshly forked child
@@ -88,37 +92,42 @@ def is_plain(hint: Any) -> bool:
     return origin is Literal or (origin in PLAIN_OF and all(map(is_plain, get_args(hint))))
 
 
-def run_child(
-    zygote: Any, request: dict[str, Any], blobs: list[bytes], zygote_pid: int, fds: tuple[int, ...]
-) -> NoReturn:
-    """Confine this process, run the call, write its result, die. Never returns, whatever happens."""
+def run_child(zygote: Any, zygote_pid: int, talk: int, printed: int) -> NoReturn:
+    """Read the request, confine this process, run the call, write its result, die. Never returns, whatever happens.
+
+    The request is read before anything of the tool's runs, and by this process alone: the zygote never sees it.
+    """
+    code = NOT_STARTED
     try:
-        printed, result = fds
         # opened anew: flags and locks on an open file of the zygote's would outlive the call
         os.dup2(os.open(DEVNULL, os.O_RDONLY), 0)
         os.dup2(printed, 1)
         os.dup2(printed, 2)
-        os.dup2(result, RESULT_FD)
+        os.dup2(talk, RESULT_FD)
         ruleset = zygote.confinement.ruleset
         if ruleset >= 0:
             os.closerange(RESULT_FD + 1, ruleset)
         os.closerange(max(RESULT_FD, ruleset) + 1, MAX_FD)
         set_handler(SIGPIPE, SIG_DFL)
+        request, blobs = read_frame(RESULT_FD)
         zygote.confinement.enter(request["memory_mb"], request["cpu_s"], zygote_pid)
         if ruleset >= 0:
             os.close(ruleset)
-        if "random" in sys.modules:
-            sys.modules["random"].seed()
+        for name, seed in SEEDED.items():
+            if name in sys.modules:
+                getattr(sys.modules[name], seed)()
+        code = 0
         run_calls(zygote.table, request["tools"], blobs)
     finally:
-        os._exit(0)
+        os._exit(code)
 
 
 def run_calls(table: Table, tools: list[str], blobs: list[bytes]) -> None:
     """Run the calls in turn; `blobs` are the arguments of each, then the state of a single one.
 
-    More than one only for pure tools. After a call that failed in a way of its own, or left anything changed, the rest
-    is left undone: the parent gives it to a fresh child.
+    More than one only for pure tools: these run fixed code, never the model's, so that nothing in the child looks at
+    the other calls. After a call that failed in a way of its own, or left anything changed, the rest is left undone:
+    the parent gives it to a fresh child.
     """
     state = blobs[-1]
     for name, arguments in zip(tools, blobs, strict=False):
@@ -148,6 +157,7 @@ def call_tool(entry: Entry, encoded: bytes, old_state: bytes) -> tuple[bytes, by
                 arguments[key] = change(arguments[key])
     except (ValueError, RecursionError) as error:
         return b"A", b"", str(error)[:500].encode(errors="backslashreplace")
+    os.write(RESULT_FD, STARTED)
     try:
         function, toolset_class = entry.found.function, entry.found.toolset
         if toolset_class is None:

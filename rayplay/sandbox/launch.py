@@ -18,17 +18,17 @@ from rayplay.errors import SandboxError
 from rayplay.sandbox.confine import ROOT_CAPABILITIES
 from rayplay.sandbox.folders import make_folder
 from rayplay.sandbox.gvisor import gvisor_command, runsc_path, write_bundle
+from rayplay.sandbox.lease import FIRST
 from rayplay.sandbox.levels import Level, Limits
 
 SCRATCH_INSIDE = "/scratch"  # at L3: a tmpfs of its own
-UID_FIRST, UID_COUNT = 61184, 4000  # the range that systemd sets aside for users that live only as long as a service
 CODE_MOUNTS_MAX = 200  # per search path
 MACHINES = ("x86_64", "aarch64")
 ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "LD_BIND_NOW": "1",  # so that no child has to look symbols up
     "PYTHONDONTWRITEBYTECODE": "1",
-    "PYTHONHASHSEED": "0",
+    "PYTHONHASHSEED": "0",  # sets of words have one order in all zygotes; that of sets of objects is by address
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -71,8 +71,8 @@ class Launch:
     socket_is_stdin: bool = False  # gVisor passes no other descriptor
 
 
-def prepare(setup: Setup, slot: int, program: str = "rayplay.sandbox.zygote") -> Launch:
-    """Make the folder of a zygote and say how to start it; `slot` gives concurrent zygotes different uids.
+def prepare(setup: Setup, uid: int, program: str) -> Launch:
+    """Make the folder of a zygote and say how to start it; `uid` is whom its children become, -1 where not root.
 
     Raises:
         SandboxError: The machine is not Linux on x86_64 or aarch64, or the level needs what is not installed.
@@ -81,9 +81,8 @@ def prepare(setup: Setup, slot: int, program: str = "rayplay.sandbox.zygote") ->
         raise SandboxError(f"the sandbox needs Linux on {' or '.join(MACHINES)}, not {sys.platform}")
     wrapper = wrapper_of(setup)
     folder, held, scratch = None, -1, SCRATCH_INSIDE
-    uid = UID_FIRST + slot % UID_COUNT
     if setup.level is Level.L4:
-        return _prepare_gvisor(setup, program, uid)
+        return _prepare_gvisor(setup, program, uid if uid >= 0 else FIRST)  # there everybody starts as root
     if setup.level is not Level.L3:
         folder, held = make_folder("rayplay-scratch-")
         folder.chmod(0o711)  # children of another uid reach their scratch by its name
@@ -94,13 +93,15 @@ def prepare(setup: Setup, slot: int, program: str = "rayplay.sandbox.zygote") ->
 
 
 def interpreter(program: str) -> tuple[str, ...]:
-    """This Python, isolated from its user's settings, running `main` of a module of this very rayplay.
+    """This Python, without its user's packages, running `main` of a module of this very rayplay.
+
+    Not isolated mode: that would also ignore the hash seed of ENVIRONMENT, which is all the environment that there is.
 
     Not `-m`: that would find an installed rayplay where this one runs from a checkout or a Ray job's working folder.
     """
     home = str(Path(rayplay.__file__).resolve().parents[1])
     code = f"import sys; sys.path.insert(0, {home!r}); import rayplay; del sys.path[0]; import {program} as p; p.main()"
-    return (sys.executable, "-I", "-B", "-c", code)
+    return (sys.executable, "-s", "-P", "-B", "-c", code)
 
 
 def _prepare_gvisor(setup: Setup, program: str, uid: int) -> Launch:

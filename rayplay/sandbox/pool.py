@@ -4,9 +4,7 @@ Each module of tools has zygotes of its own, started at its first call: a fork c
 that one heavy module would slow the calls of all others down.
 """
 
-import itertools
 import math
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -19,7 +17,7 @@ from rayplay.sandbox import probe
 from rayplay.sandbox.launch import Setup
 from rayplay.sandbox.levels import Level, Limits
 from rayplay.sandbox.verdict import Outcome, encode_arguments, read_batch, read_reply, refuse, result_of
-from rayplay.sandbox.warm import Reply, Zygote, ZygoteGoneError, describe
+from rayplay.sandbox.warm import Reply, Zygote, ZygoteGoneError, describe, no_resources
 
 RECYCLE_AFTER = 1000
 RENEW_AT = 0.9  # of RECYCLE_AFTER: when a successor is started, so that nobody waits for it
@@ -27,8 +25,6 @@ BATCH_MAX = 32  # pure calls that share one child
 DEFAULT_LIMITS = Limits()
 
 Kind = tuple[str, frozenset[str]]  # of zygotes: the module whose tools they run, and the needs that these may have
-
-_slot_numbers = itertools.count(os.getpid())  # concurrent zygotes get different uids, also across processes
 
 
 def default_search_paths() -> list[Path]:
@@ -194,6 +190,8 @@ class Sandbox:
         for attempt in (1, 2):
             try:
                 reply = self._exchange(request, own, encode_arguments(call), state.encode())
+                if reply.tainted and attempt == 1:
+                    continue  # the tool never began
                 return read_reply(reply, request, self.limits, bool(own.toolset))
             except ZygoteGoneError as error:
                 if attempt == 2 or not own.idempotent:
@@ -229,28 +227,59 @@ class Sandbox:
     def _exchange(self, request: dict, spec: ToolSpec, *blobs: bytes) -> Reply:
         kind = (spec.module, self.allow & set(spec.needs))
         zygote = self._take(kind)
-        reply = zygote.exchange(request, *blobs)
-        abnormal = reply.tainted or reply.ended_by or reply.exit != 0 or not reply.result
-        self._give_back(zygote, kind, worn=bool(abnormal))
-        return reply
+        worn = True
+        try:
+            reply = zygote.exchange(request, *blobs)
+            worn = reply.tainted
+            return reply
+        except OSError as error:
+            worn = False
+            raise no_resources(error) from error
+        finally:
+            self._give_back(zygote, kind, worn)
 
     def _take(self, kind: Kind) -> Zygote:
-        with self._lock:
-            if self._closed:
-                raise ZygoteGoneError("the sandbox is closed")
-            pool = self._free.setdefault(kind, [])
-            if pool:
-                return pool.pop()
-        return Zygote(self._setup.for_tools(*kind), next(_slot_numbers))
+        """A zygote for a call: one that is ready, else one that is still tidying up, else a new one."""
+        while True:
+            with self._lock:
+                if self._closed:
+                    raise ZygoteGoneError("the sandbox is closed")
+                pool = self._free.setdefault(kind, [])
+                if not pool:
+                    break
+                zygote = pool.pop(next((n for n in reversed(range(len(pool))) if pool[n].is_ready()), 0))
+            if zygote.settle():
+                return zygote
+            zygote.close()
+        return self._start(kind)
+
+    def _start(self, kind: Kind) -> Zygote:
+        """A new zygote; where descriptors are short, those of tools that nobody is calling make room."""
+        setup = self._setup.for_tools(*kind)
+        try:
+            return Zygote(setup)
+        except OSError:
+            with self._lock:
+                idle = [zygote for pool in self._free.values() for zygote in pool]
+                self._free.clear()
+        for zygote in idle:
+            zygote.close()
+        try:
+            return Zygote(setup)
+        except OSError as error:
+            raise no_resources(error) from error
 
     def _give_back(self, zygote: Zygote, kind: Kind, worn: bool = False) -> None:
-        """Keep a zygote for the next call, or replace it: after an abnormal end, and every so many calls."""
+        """Keep a zygote for the next call, whatever became of the last one; replace it where it is worn out.
+
+        That is every so many calls, and where it is gone or its children cannot start.
+        """
         worn = worn or zygote.calls >= self._recycle_after
         renew = worn or (zygote.calls >= RENEW_AT * self._recycle_after and not zygote.renewed)
         with self._lock:
             keep = not worn and not self._closed
             if keep:
-                self._free[kind].append(zygote)
+                self._free.setdefault(kind, []).append(zygote)
             if renew and not self._closed and not zygote.renewed:
                 zygote.renewed = True
                 self._threads.submit(self._renew, kind)
@@ -259,10 +288,11 @@ class Sandbox:
 
     def _renew(self, kind: Kind) -> None:
         """Start a successor and put it where it is used last."""
-        zygote = Zygote(self._setup.for_tools(*kind), next(_slot_numbers))
+        zygote = self._start(kind)
         with self._lock:
-            if not self._closed and len(self._free[kind]) < self._size:
-                self._free[kind].insert(0, zygote)
+            pool = self._free.setdefault(kind, [])
+            if not self._closed and len(pool) < self._size:
+                pool.insert(0, zygote)
                 return
         zygote.close()
 

@@ -24,6 +24,7 @@ from rayplay.sandbox.folders import room_for_sockets
 from rayplay.sandbox.launch import Setup
 from rayplay.sandbox.levels import IsolationReport, Level, Limits
 from rayplay.sandbox.report import Untested, next_step, refusal, scratch_bound
+from rayplay.sandbox.verdict import split_frame
 from rayplay.sandbox.warm import Reply, Zygote, ZygoteGoneError
 
 CANARY_S = 20.0
@@ -162,17 +163,18 @@ class Canary:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self.zygote = Zygote(setup, os.getpid())
+        self.zygote = Zygote(setup)
 
     def __call__(self, name: str, **arguments: Any) -> str:
         """ "" where the attempt failed, else what it reached."""
         reply = self._reply(name, arguments, deadline_s=CANARY_S)
         if reply.ended_by == "deadline":
             return Untested(f"the canary did not finish within {CANARY_S:g} s")  # on a busy machine
-        if reply.ended_by or reply.exit != 0:
+        if not reply.tainted and (reply.ended_by or reply.exit != 0):
             return ""  # ended for going over a bound, or by the kernel: it did not get through
-        kind, text = reply.result[:1], reply.result[9:].decode(errors="replace")
-        return text if kind == b"R" else Untested(f"the canary did not run: {text or 'no result'}")
+        frame = split_frame(reply.result)
+        text = frame.text.decode(errors="replace")
+        return text if frame.kind == b"R" else Untested(f"the canary did not run: {text or 'no result'}")
 
     def ended_by(self, name: str, expected: str) -> str:
         """ "" where the parent ended the call for the expected reason."""
@@ -184,7 +186,7 @@ class Canary:
         reply = self.zygote.exchange(request, json.dumps(arguments).encode(), b"")
         if reply.tainted:
             self.zygote.close()
-            self.zygote = Zygote(self.setup, os.getpid())
+            self.zygote = Zygote(self.setup)
         return reply
 
 

@@ -72,7 +72,7 @@ REFUSED = ("tgkill", "tkill", "execve")
 # what the zygote does and a child may not, with the error that the child gets
 ZYGOTE = dict.fromkeys(("fork", "vfork", "kill", "setrlimit"), errno.EPERM)
 ZYGOTE |= dict.fromkeys(("pidfd_open", "pidfd_send_signal", "setresgid", "setresuid"), errno.ENOSYS)
-ZYGOTE |= dict.fromkeys(("seccomp", "landlock_restrict_self", "capset", "umount2"), errno.ENOSYS)
+ZYGOTE |= dict.fromkeys(("seccomp", "landlock_restrict_self", "capset", "umount2", "recvmsg"), errno.ENOSYS)
 ZYGOTE_PRCTL = (1, 4)  # PR_SET_PDEATHSIG, PR_SET_DUMPABLE
 # for tools that need the network and may have it
 NETWORK = ("connect", "sendmsg", "sendmmsg", "recvmsg", "recvmmsg", "setsockopt", "getsockopt")
@@ -122,7 +122,8 @@ def build_filters(networked: bool = False, owner: bool = False) -> tuple[bytes, 
     for option in ZYGOTE_PRCTL:
         _refuse(added, "prctl", Arg(0, MASKED_EQ, 0xFFFFFFFF, option), error=errno.ENOSYS)
     for name, error in ZYGOTE.items():
-        _refuse(added, name, error=error)
+        if not (networked and name in NETWORK):
+            _refuse(added, name, error=error)
     for name in OWNERS if owner else ():
         _refuse(added, name)
     return _exported(inherited), _exported(added)

@@ -1,4 +1,20 @@
-"""What the parent saw of a call -> its status and text. Nothing that a child wrote decides more than its own text."""
+"""What the parent saw of a call -> its status and text.
+
+Who says which status:
+
+| status | who says it |
+|---|---|
+| timeout, output_limit, crashed by a signal or exit code, over a bound, or without a result | zygote and kernel |
+| invalid_json, unknown_tool, unavailable | this process |
+| bad_arguments | this process; or the child before anything of the tool's has run, which the byte S proves |
+| ok, tool_error, crashed by an exception (MemoryError is one) | the child, in its result frame |
+
+The last row cannot be otherwise: whether a function returned or raised is known in its own process alone. In a tool of
+fixed code the model cannot write there. A tool that runs the model's code shares a process with it, so a program can
+forge a frame, and wins nothing by it: `ok` it also gets by catching its own errors and returning the same text, and the
+other two count as less. So `ok` of such a tool means "ended as it chose to", never "did its work", and a reward must
+not take it for more. No forged frame makes a call `unavailable`, which alone never counts against the model.
+"""
 
 import json
 from collections.abc import Collection, Mapping
@@ -10,6 +26,7 @@ from rayplay.sandbox.levels import Level, Limits
 from rayplay.sandbox.warm import FRAME_BYTES, Reply
 from rayplay.toolbox import MAX_ARGUMENT_BYTES, check_arguments
 
+STARTED, REFUSED = b"S", b"A"
 PROBLEMS = {
     Status.INVALID_JSON: "the call is not valid JSON; write one JSON object with a name and arguments",
     Status.UNKNOWN_TOOL: "there is no tool of that name",
@@ -18,7 +35,7 @@ PROBLEMS = {
 KINDS = {
     b"R": Status.OK,
     b"E": Status.TOOL_ERROR,
-    b"A": Status.BAD_ARGUMENTS,
+    b"A": Status.BAD_ARGUMENTS,  # first in what the child wrote, or forged
     b"M": Status.CRASHED,
     b"X": Status.CRASHED,
 }
@@ -33,12 +50,12 @@ class Outcome(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """One result frame as far as it arrived; `kind` is b"" unless it is whole and of a known kind."""
+    """One result frame as far as it arrived; `kind` is b"" unless it is whole and of a kind that may be there."""
 
     kind: bytes
     state: bytes
     text: bytes
-    size: int
+    size: int  # with the byte S before it
 
 
 def refuse(spec: ToolSpec, call: ToolCall, known: Mapping[str, ToolSpec], allow: Collection[str]) -> Outcome | None:
@@ -105,6 +122,8 @@ def read_batch(reply: Reply, request: dict, limits: Limits) -> list[Outcome]:
 
 def judge(reply: Reply, frame: Frame, request: dict, limits: Limits) -> tuple[Status, str]:
     """The status of a call, and a note for the model where its own words do not say it."""
+    if reply.tainted:
+        return Status.UNAVAILABLE, "[the sandbox could not start this call, which is not to blame]"
     if reply.ended_by == "deadline":
         return Status.TIMEOUT, f"[stopped: not finished within {request['deadline_s']:g} s]"
     if reply.ended_by == "output" or len(frame.text) > limits.output_bytes:
@@ -130,11 +149,13 @@ def judge(reply: Reply, frame: Frame, request: dict, limits: Limits) -> tuple[St
 
 def split_frame(raw: bytes) -> Frame:
     """The first result frame in what a child wrote."""
-    if len(raw) < FRAME_BYTES or raw[:1] not in KINDS:
+    start = len(STARTED) if raw.startswith(STARTED) else 0
+    kind, state_start = raw[start : start + 1], start + FRAME_BYTES
+    if len(raw) < state_start or kind not in KINDS or (start and kind == REFUSED):
         return Frame(b"", b"", b"", len(raw))
-    state_end = FRAME_BYTES + int.from_bytes(raw[1:5], "big")
-    size = state_end + int.from_bytes(raw[5:9], "big")
-    return Frame(raw[:1] if len(raw) >= size else b"", raw[FRAME_BYTES:state_end], raw[state_end:size], size)
+    state_end = state_start + int.from_bytes(raw[start + 1 : start + 5], "big")
+    size = state_end + int.from_bytes(raw[start + 5 : start + 9], "big")
+    return Frame(kind if len(raw) >= size else b"", raw[state_start:state_end], raw[state_end:size], size)
 
 
 def result_of(call: ToolCall, outcome: Outcome, seconds: float, level: Level) -> ToolResult:

@@ -1,32 +1,46 @@
-"""One zygote as its owner sees it: start, exchange a call for a reply within a deadline, end."""
+"""One zygote as its owner sees it: start, exchange a call for a reply within a deadline, wait until clean, end."""
 
+import errno
+import math
 import os
+import resource
+import select
 import socket
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from typing import IO, Any, NamedTuple
 
 from rayplay.errors import SandboxError, ToolboxError
 from rayplay.records import ToolSpec
 from rayplay.sandbox import scratch
+from rayplay.sandbox.control import CLEAN, NOT_STARTED, SWEEPING, receive_report
+from rayplay.sandbox.exchange import Bounds, Exchange
 from rayplay.sandbox.launch import Launch, Setup, prepare, readable_paths
+from rayplay.sandbox.lease import Lease, lease_uid
 from rayplay.sandbox.levels import Level
 from rayplay.sandbox.seccomp import build_filters
-from rayplay.sandbox.wire import receive_frame, send_frame
+from rayplay.sandbox.wire import frame_of, receive_frame, send_frame
 
 START_S = 60.0  # importing a user's modules may be slow
+SWEEP_S = 10.0  # longest wait for a zygote that empties its scratch
 FRAME_BYTES = 9  # of a result, before its state and text
-GRACE_S = 2.0  # by how much the owner outwaits the zygote's own deadline
+STARTED_BYTES = 1  # before it
+FILES_PER_ZYGOTE = 8  # open here, with a call's channels
+PROGRAM = "rayplay.sandbox.zygote"
 
 # The kernel's parent-death signal follows the *thread* that started a process: zygotes are started by one that stays.
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-starter")
 
 
 class Reply(NamedTuple):
-    """How a call ended, as the zygote saw it; printed and result are bytes that the child wrote."""
+    """How a call ended, as the zygote and the kernel saw it; printed and result are bytes that the child wrote.
+
+    `tainted`: the child could not even start; its zygote had better be replaced.
+    """
 
     ended_by: str
     exit: int
@@ -43,28 +57,49 @@ def describe(setup: Setup) -> tuple[ToolSpec, ...]:
         SandboxError: The process cannot start.
         ToolboxError: A module cannot be loaded, or one of its tools has no schema.
     """
-    with Zygote(setup, 0, "rayplay.sandbox.describe") as process:
-        return tuple(ToolSpec.model_validate(spec) for spec in process.introduction["specs"])
+    try:
+        with Zygote(setup, "rayplay.sandbox.describe") as process:
+            return tuple(ToolSpec.model_validate(spec) for spec in process.introduction["specs"])
+    except OSError as error:
+        raise no_resources(error) from error
+
+
+def no_resources(error: OSError) -> SandboxError:
+    """What the user can do where this process may open no more files, or the machine refuses something else."""
+    if error.errno != errno.EMFILE:
+        return SandboxError(f"no sandbox process can be started: {error}")
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return SandboxError(
+        f"this process may have {most} files open (ulimit -n), and has; a sandbox takes about "
+        f"{FILES_PER_ZYGOTE} for each call at once: raise the limit, or lower the sandbox's size"
+    )
 
 
 class ZygoteGoneError(Exception):
-    """The zygote died or stopped answering in the middle of a call."""
+    """The zygote died, stopped answering in the middle of a call, or never became clean after one."""
 
 
 class Zygote:
     """A running zygote. Not thread-safe: one call at a time."""
 
-    def __init__(self, setup: Setup, slot: int, program: str = "rayplay.sandbox.zygote") -> None:
+    def __init__(self, setup: Setup, program: str = PROGRAM) -> None:
         self.calls = 0
+        self.exchanges = 0
+        self.sweeping = False  # its scratch is being emptied; it says when that is done
         self.renewed = False  # whether a successor has been ordered
+        self.limits = setup.limits
         self.process: subprocess.Popen | None = None
-        self.launch = prepare(setup, slot, program)
-        self.held = self.launch.held
-        self.folder_id = scratch.identity(self.launch.folder) if self.launch.folder else None
-        self.complaints = tempfile.TemporaryFile()  # noqa: SIM115
+        self.launch: Launch | None = None
+        self.complaints: IO[bytes] | None = None
+        needs_uid = os.geteuid() == 0 and setup.level is not Level.L0 and program == PROGRAM
+        self.lease = lease_uid() if needs_uid else Lease(-1, -1)
         try:
-            self.sock, self.process = _starter.submit(start, self.launch, self.complaints).result(START_S)
+            self.launch = prepare(setup, self.lease.uid, program)
+            self.folder_id = scratch.identity(self.launch.folder) if self.launch.folder else None
+            self.complaints = tempfile.TemporaryFile()  # noqa: SIM115
+            self.sock, self.process = _starter.submit(start, self.launch, self.lease, self.complaints).result(START_S)
             self.introduction = self._greet(setup)
+            self.complaints.close()
         except BaseException:
             self.close()
             raise
@@ -81,14 +116,13 @@ class Zygote:
         return self.introduction["uid"]
 
     def _greet(self, setup: Setup) -> dict:
-        limits, networked = setup.limits, "network" in setup.grants
+        networked = "network" in setup.grants
         filters = filters_of(networked) if setup.level is not Level.L0 else (b"", b"", b"")
         config = {
             "modules": setup.modules,
             "search_paths": setup.search_paths,
             "level": setup.level.value,
-            "limits": limits.model_dump(),
-            "result_bytes": limits.output_bytes + limits.state_bytes + FRAME_BYTES,
+            "limits": setup.limits.model_dump(),
             "scratch": self.launch.scratch,
             "uid": self.launch.uid,
             "read_paths": readable_paths(setup),
@@ -109,16 +143,49 @@ class Zygote:
 
         Raises:
             ZygoteGoneError: No answer in time; the zygote has been ended.
+            OSError: No descriptor is left for the call's channels; nothing has happened.
         """
-        self.calls += len(request["tools"])
-        try:
-            self.sock.settimeout(request["deadline_s"] * len(request["tools"]) + GRACE_S)
-            send_frame(self.sock, request, *blobs)
-            header, (printed, result) = receive_frame(self.sock)
-        except (EOFError, OSError, ValueError) as error:
+        calls = len(request["tools"])
+        self.calls += calls
+        self.exchanges += 1
+        bounds = Bounds(
+            silence_s=request["deadline_s"] if calls > 1 else math.inf,
+            in_all_s=request["deadline_s"] * calls,
+            printed=self.limits.output_bytes,
+            written=calls * (STARTED_BYTES + FRAME_BYTES + self.limits.output_bytes + self.limits.state_bytes),
+        )
+        if not self.settle():
             self.close()
-            raise ZygoteGoneError(str(error) or "closed") from error
-        return Reply(**header, printed=printed, result=result)
+            raise ZygoteGoneError("its scratch could not be emptied")
+        with Exchange(self.sock, self.exchanges, frame_of(request, *blobs), bounds) as exchange:
+            try:
+                report, ended_by, printed, result = exchange.run()
+            except (EOFError, OSError) as error:
+                self.close()
+                raise ZygoteGoneError(str(error) or "closed") from error
+        self.sweeping = report.scratch == SWEEPING
+        code = os.waitstatus_to_exitcode(report.status)
+        return Reply(ended_by, code, report.cpu_s, code == NOT_STARTED and not result, printed, result)
+
+    def is_ready(self) -> bool:
+        """Whether a call would begin at once."""
+        if not self.sweeping:
+            return True
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def settle(self) -> bool:
+        """Wait until the scratch is empty again; False where it does not become so within SWEEP_S."""
+        if self.sweeping:
+            try:
+                self.sock.settimeout(SWEEP_S)
+                if receive_report(self.sock).scratch != CLEAN:
+                    return False
+            except (EOFError, OSError):
+                return False
+            self.sweeping = False
+        return True
 
     def complaint(self) -> str:
         """What the starting command wrote to its standard error."""
@@ -132,22 +199,38 @@ class Zygote:
             self.process.kill()  # at L3 this is bubblewrap, whose end ends pid 1 of the namespace and so everything
             self.process.wait()
             self.process = None
-        self.complaints.close()
-        folder = self.launch.folder
+        if self.complaints is not None:
+            self.complaints.close()
+        if self.launch is not None:
+            self._remove_folder(self.launch)
+            self.launch = replace(self.launch, held=-1)
+        close_if_open(self.lease.held)
+        self.lease = Lease(self.lease.uid, -1)
+
+    def _remove_folder(self, launch: Launch) -> None:
+        folder = launch.folder
         if folder and self.folder_id and scratch.identity_or_none(folder) == self.folder_id:
             scratch.sweep(folder, self.folder_id)
             with suppress(OSError):  # something that a child of ours cannot have left; better a folder than a crash
                 folder.rmdir()
-        if self.held >= 0:
-            os.close(self.held)
-            self.held = -1
+        close_if_open(launch.held)
 
 
-def start(launch: Launch, complaints: IO[bytes]) -> tuple[socket.socket, subprocess.Popen]:
-    """Exec the zygote with an empty environment but for what the launch names, and a socket to talk on."""
+def close_if_open(fd: int) -> None:
+    """Close a descriptor; -1 = there is none."""
+    if fd >= 0:
+        os.close(fd)
+
+
+def start(launch: Launch, lease: Lease, complaints: IO[bytes]) -> tuple[socket.socket, subprocess.Popen]:
+    """Exec the zygote with an empty environment but for what the launch names, and a socket to talk on.
+
+    It keeps the lease of its user id too, for the moments that it outlives a killed owner by.
+    """
     ours, theirs = socket.socketpair()
     with theirs:
         own = () if launch.socket_is_stdin else (str(theirs.fileno()),)
+        inherited = [theirs.fileno()] if own else []
         process = subprocess.Popen(
             [*launch.command, *own],
             env=launch.environment,
@@ -155,7 +238,7 @@ def start(launch: Launch, complaints: IO[bytes]) -> tuple[socket.socket, subproc
             stdin=theirs if launch.socket_is_stdin else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=complaints,
-            pass_fds=[theirs.fileno()] if own else [],
+            pass_fds=[*inherited, *([lease.held] if lease.held >= 0 else [])],
             start_new_session=True,
         )
     return ours, process

@@ -1,10 +1,12 @@
-"""Calls on a socket -> results on the same socket: a warm process that forks a fresh, confined child per call.
+"""Orders on a socket -> reports on the same socket: a warm process that forks a fresh, confined child per call.
 
 Started by exec with a clean environment, never by forking the caller. It imports the tools, builds the confinement
-once, and serves one call at a time. It never parses what a child wrote: bytes go to the parent as they are.
-Ends when its socket closes.
+once, and serves one call at a time. It never holds what a call is given or what it writes: a child reads its arguments
+from a socket and writes its results to it, past this process, whose memory the next child gets a copy of. What the next
+child can tell of the ones before is how many there were. Ends when its socket closes.
 """
 
+import array
 import ctypes
 import gc
 import os
@@ -13,24 +15,37 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rayplay import marks
 from rayplay.sandbox import confine, mounts, passage, scratch
 from rayplay.sandbox.child import Table, load_table, run_child
+from rayplay.sandbox.control import (
+    CLEAN,
+    DESCRIPTORS_BYTES,
+    END,
+    ENDINGS,
+    ORDER_BYTES,
+    REPORT_BYTES,
+    RUN,
+    SPOILT,
+    SWEEPING,
+    Order,
+    Report,
+    decode_order,
+)
+from rayplay.sandbox.forking import choose_fork, end_child, has_ended, open_pidfd, reap_strays, wait4
 from rayplay.sandbox.loading import failure
-from rayplay.sandbox.wire import CHUNK, receive_frame, send_frame
+from rayplay.sandbox.wire import receive_frame, send_frame
 
-SWEEP_FILES_MAX = 300  # more are left to the parent, which has no deadline to keep
 TICK_S = 0.02  # how often a running call's threads are counted and its scratch weighed
-FIRST_TICK_S = 0.01  # how long a call may write into its pipes before anyone reads them
+TICK_WITHOUT_PIDFD_S = 0.002  # how often to ask whether a child has ended, where nothing says so
 WEIGHING_SHARE = 10  # a weighing that takes long is not repeated before this many times as long
 
 
 class Zygote:
-    """Holds the loaded tools and the confinement, and serves calls."""
+    """Holds the loaded tools and the confinement, and forks a child for each call."""
 
     def __init__(self, sock: socket.socket, config: dict[str, Any], filters: list[bytes], table: Table) -> None:
         self.sock = sock
@@ -45,6 +60,10 @@ class Zygote:
         scratch.give(self.scratch, self.confinement.uid)
         self.scratch_id = scratch.identity(self.scratch)
         self.scratch_size = os.stat(self.scratch).st_size
+        self.report = Report()
+        self.report_address = ctypes.addressof(self.report)
+        self.status_address = self.report_address + Report.status.offset
+        self.usage_address = self.report_address + Report.usage.offset
 
     def _build_confinement(self, inherited: bytes, added: bytes, added_if_not_isolated: bytes) -> confine.Confinement:
         level = self.config["level"]
@@ -57,7 +76,7 @@ class Zygote:
         ruleset = confine.build_ruleset(reads, self.scratch, networked) if level in ("L2", "L3") else -1
         if os.geteuid() == 0:
             confine.drop_bounding_set()
-        uid = self.config["uid"] if os.geteuid() == 0 and level != "L0" else -1
+        uid = self.config["uid"]
         self.kernel_counts_threads = uid >= 0 or level == "L3"  # of this user or user namespace alone
         return confine.Confinement(
             inherited=inherited,
@@ -101,73 +120,102 @@ class Zygote:
         self.confinement.prepare()
 
     def serve(self) -> None:
-        """Answer frames until the socket closes."""
+        """Follow orders until the socket closes."""
         while True:
             try:
-                request, blobs = receive_frame(self.sock)
-                header, outputs = self.call(request, blobs)
-                header["tainted"] = not self._tidy()
-                send_frame(self.sock, header, *outputs)
-            except (EOFError, OSError):
+                raw, ancillary, _, _ = self.sock.recvmsg(ORDER_BYTES, DESCRIPTORS_BYTES, socket.MSG_CMSG_CLOEXEC)
+                if not raw:
+                    return
+                order = decode_order(raw)
+                if order.what == RUN:
+                    talk, printed = array.array("i", ancillary[0][2])
+                    self.call(order, talk, printed)
+            except OSError:
                 return
 
-    def call(self, request: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
-        """Fork a child for a call (or a batch of pure ones), watch it to its end, and say how it ended."""
-        printed_r, printed_w = pipe_of_a_call()
-        result_r, result_w = pipe_of_a_call()
+    def call(self, order: Order, talk: int, printed: int) -> None:
+        """Fork a child for a call (or a batch of pure ones), watch it to its end, report how it ended, tidy up.
+
+        Args:
+            order: Whose number the report bears.
+            talk: The socket that the child reads its request from and writes its results to.
+            printed: The pipe that it prints to.
+        """
         zygote_pid = os.getpid()
         pid = self.fork()
         if pid == 0:
-            run_child(self, request, blobs, zygote_pid, (printed_w, result_w))
-        os.close(printed_w)
-        os.close(result_w)
+            run_child(self, zygote_pid, talk, printed)
+        os.close(talk)
+        os.close(printed)
         pidfd = open_pidfd(pid)
-        calls = len(request["tools"])
-        bounds = {printed_r: self.limits["output_bytes"], result_r: self.config["result_bytes"] * calls}
-        heads: dict[int, bytes] = {}
-        ended_by = ""
-        if not self._ends_soon(pidfd):
-            watch = Watch(self, pid, pidfd, bounds)
-            ended_by = watch.until_end(request["deadline_s"], request["deadline_s"] * calls)
-            heads = watch.heads
-        _, code, usage = os.wait4(pid, 0)
-        outputs = []
-        for fd, bound in bounds.items():
-            outputs.append(drain(fd, bound, heads.get(fd, b"")))
-            os.close(fd)
-            if len(outputs[-1]) > bound and not ended_by:
-                ended_by = "output"
+        ending = self._watch(pid, pidfd, order)
+        report = self.report
+        # the kernel writes exit status and times where nothing of Python sees them, and keeps a copy
+        wait4(pid, self.status_address, 0, self.usage_address)
         if pidfd >= 0:
             os.close(pidfd)
         if not self.confinement.inherited:
             reap_strays()
-        header = {
-            "ended_by": ended_by,
-            "exit": os.waitstatus_to_exitcode(code),
-            "cpu_s": usage.ru_utime + usage.ru_stime,
-        }
-        return header, outputs
+        report.number, report.ending = order.number, ENDINGS.index(ending)
+        report.scratch = CLEAN if self._is_clean() else SWEEPING
+        self.sock.send(report)
+        swept = report.scratch == SWEEPING
+        ctypes.memset(self.report_address, 0, REPORT_BYTES)
+        if swept:  # the owner has its result meanwhile, and gives other zygotes its next calls
+            report.number, report.scratch = order.number, CLEAN if self._sweep() else SPOILT
+            self.sock.send(report)
+            ctypes.memset(self.report_address, 0, REPORT_BYTES)
 
-    def _ends_soon(self, pidfd: int) -> bool:
-        """Whether a child ends within the first tick, as most do: one waking, and few objects.
+    def _watch(self, pid: int, pidfd: int, order: Order) -> str:
+        """Wait for a child; end it at its deadline, over a bound, by order, or where the owner has gone.
 
-        The zygote shares its pages with the child that it just forked; each that it writes to is copied.
+        The zygote shares its pages with the child that it just forked; each that it writes to is copied. So it sleeps
+        as long as it can, and most children end before it wakes for the first time.
+
+        Returns:
+            One of ENDINGS: "" where it ended by itself.
         """
-        if pidfd < 0:
-            return False
+        deadline, look_at, weigh_at = time.monotonic() + order.deadline_s, 0.0, 0.0
         poll = select.poll()
-        poll.register(self.sock.fileno(), select.POLLRDHUP)
-        poll.register(pidfd, select.POLLIN)
-        return poll.poll(FIRST_TICK_S * 1000) == [(pidfd, select.POLLIN)]
+        poll.register(self.sock.fileno(), select.POLLIN)
+        tick_s = TICK_S
+        if pidfd >= 0:
+            poll.register(pidfd, select.POLLIN)
+        else:
+            tick_s = TICK_WITHOUT_PIDFD_S
+        while True:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return end_child(pid, pidfd, "deadline")
+            events = [fd for fd, _ in poll.poll(min(left_s, tick_s) * 1000 + 1)]
+            if pidfd in events or (pidfd < 0 and has_ended(pid)):
+                return ""
+            if events and self._is_to_end(order):
+                return end_child(pid, pidfd, "order")
+            if (looked := time.monotonic()) > look_at:
+                if too_much := self.excess(pid):
+                    return end_child(pid, pidfd, too_much)
+                look_at = looked + TICK_S
+            if looked > weigh_at and not self.isolated:
+                if self.overfilled():
+                    return end_child(pid, pidfd, "disk")
+                weigh_at = looked + max(TICK_S, WEIGHING_SHARE * (time.monotonic() - looked))
 
-    def _tidy(self) -> bool:
-        """Empty the scratch; False where it takes too long or cannot be done, and the parent had better replace us."""
+    def _is_to_end(self, running: Order) -> bool:
+        """Whether what is on the socket means the running call: an order to end it, or that the owner has gone."""
+        raw = self.sock.recv(ORDER_BYTES)
+        return not raw or decode_order(raw)[:2] == (END, running.number)
+
+    def _is_clean(self) -> bool:
+        """Whether the scratch is as the next call must find it, its size and time stamps included."""
         if not scratch.is_empty(self.scratch, self.scratch_id):
-            files, _ = scratch.weigh(self.scratch, SWEEP_FILES_MAX)
-            if files > SWEEP_FILES_MAX or not scratch.sweep(self.scratch, self.scratch_id):
-                return False
+            return False
         os.utime(self.scratch)  # the next call must not even read what the last one set it to
         return os.stat(self.scratch).st_size == self.scratch_size  # folders of some file systems never shrink
+
+    def _sweep(self) -> bool:
+        """Empty the scratch; False where that cannot be done, and the owner must replace us."""
+        return scratch.sweep(self.scratch, self.scratch_id) and self._is_clean()
 
     def excess(self, pid: int) -> str:
         """What a running call has too much of, told at once: "threads", "disk" or "" = nothing."""
@@ -179,126 +227,6 @@ class Zygote:
         """Whether a running call has too many files or bytes in a scratch whose size the kernel does not bound."""
         files, size = scratch.weigh(self.scratch, self.limits["scratch_files"])
         return files > self.limits["scratch_files"] or size > self.limits["scratch_bytes"]
-
-
-class Watch:
-    """Waits for a child, reading what it writes within bounds; ends it at a deadline or over a bound."""
-
-    def __init__(self, zygote: Zygote, pid: int, pidfd: int, bounds: dict[int, int]) -> None:
-        self.zygote, self.pid, self.pidfd, self.bounds = zygote, pid, pidfd, bounds
-        self.heads = dict.fromkeys(bounds, b"")
-
-    def until_end(self, silence_s: float, in_all_s: float) -> str:
-        """Return "" where the child ended by itself, else why it was ended; something may be left in its pipes.
-
-        That is "deadline", "output", "threads", "disk" or "parent" (who has gone).
-
-        Args:
-            silence_s: Seconds without a word from the child.
-            in_all_s: Seconds in all.
-        """
-        now = time.monotonic()
-        last, deadline, look_at, weigh_at = now + in_all_s, now + silence_s, now + TICK_S, now + TICK_S
-        poll = select.poll()
-        control = self.zygote.sock.fileno()
-        poll.register(control, select.POLLRDHUP)
-        if self.pidfd >= 0:
-            poll.register(self.pidfd, select.POLLIN)
-        for fd in self.bounds:
-            poll.register(fd, select.POLLIN)
-        while True:
-            now = time.monotonic()
-            left_ms = (deadline - now) * 1000
-            if left_ms <= 0:
-                return self._end("deadline")
-            events = dict(poll.poll(min(left_ms, TICK_S * 1000) + 1))
-            for fd in self.bounds.keys() & events.keys():
-                part = read_some(fd, self.bounds[fd] + 1 - len(self.heads[fd]))
-                self.heads[fd] += part
-                if part:
-                    deadline = min(last, now + silence_s)
-                else:
-                    poll.unregister(fd)
-                if len(self.heads[fd]) > self.bounds[fd]:
-                    return self._end("output")
-            if control in events:
-                return self._end("parent")
-            if self.pidfd in events or (self.pidfd < 0 and self._has_ended()):
-                return ""
-            if (looked := time.monotonic()) > look_at:
-                if too_much := self.zygote.excess(self.pid):
-                    return self._end(too_much)
-                look_at = looked + TICK_S
-            if looked > weigh_at and not self.zygote.isolated:
-                if self.zygote.overfilled():
-                    return self._end("disk")
-                weigh_at = looked + max(TICK_S, WEIGHING_SHARE * (time.monotonic() - looked))
-
-    def _has_ended(self) -> bool:
-        """Whether the child is a zombie by now; its closing pipes wake the poll."""
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-    def _end(self, why: str) -> str:
-        if self.pidfd >= 0:
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        else:
-            os.kill(self.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
-        return why
-
-
-def drain(fd: int, bound: int, head: bytes) -> bytes:
-    """What came out of a pipe and what is still in it, at most one byte over the bound."""
-    while part := read_some(fd, bound + 1 - len(head)):
-        head += part
-        if len(part) < CHUNK:
-            break
-    return head
-
-
-def read_some(fd: int, most: int) -> bytes:
-    """What is in the pipe, as far as it goes at once; nothing at its end, or where nothing is in it."""
-    try:
-        return os.read(fd, min(most, CHUNK))
-    except BlockingIOError:
-        return b""
-
-
-def pipe_of_a_call() -> tuple[int, int]:
-    """A pipe whose read end never makes the reader wait."""
-    read_end, write_end = os.pipe2(os.O_CLOEXEC)
-    os.set_blocking(read_end, False)
-    return read_end, write_end
-
-
-def open_pidfd(pid: int) -> int:
-    """A descriptor of the process; -1 on a kernel without them (gVisor)."""
-    try:
-        return os.pidfd_open(pid)
-    except OSError:
-        return -1
-
-
-def choose_fork() -> Callable[[], int]:
-    """fork(2), without Python's at-fork hooks where this process has one thread and so no need of them.
-
-    The hooks of `logging`, `threading` and `random` cost a child 0.5 ms of page faults; it seeds `random` itself.
-    """
-    if len(os.listdir("/proc/self/task")) > 1:
-        return os.fork
-    return ctypes.PyDLL(None).fork
-
-
-def reap_strays() -> None:
-    """Kill and collect what a call left behind; with seccomp there cannot be any."""
-    while True:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-                os.kill(int(child), signal.SIGKILL)
-            time.sleep(0.001)
 
 
 def load_lean_table(modules: list[str]) -> Table:
