@@ -14,8 +14,6 @@ from rayplay.data.schemas import literal
 
 Calls = list[tuple[Any, Any]]
 _TAGS = re.compile(r"<(tool_call|TOOLCALL|call|tool_calls)>\s*(.*?)\s*(?:</\1>|\Z)", re.DOTALL)
-_GLAIVE = re.compile(r"<functioncall>\s*(.*?)\s*(?:<\|endoftext\|>|\Z)", re.DOTALL)
-_QUOTED_ARGUMENTS = re.compile(r"""^\{\s*"name"\s*:\s*"([^"]+)"\s*,\s*"arguments"\s*:\s*'(.*)'\s*\}$""", re.DOTALL)
 _REACT = re.compile(r"^\s*(?:Thought:)?(.*?)\n\s*Action:\s*(.*?)\n\s*Action Input:\s*(.*)$", re.DOTALL)
 _CONSTANTS = {"true": True, "false": False, "null": None, "none": None}
 
@@ -50,21 +48,6 @@ def calls_of(value: Any) -> Calls:
     name = next((value[k] for k in ("name", "api_name", "api", "function", "tool_name") if k in value), None)
     keys = ("arguments", "parameters", "args", "kwargs", "param_dict", "parameter")
     return [(name, next((value[k] for k in keys if k in value), {}))]
-
-
-def glaive_calls(text: str) -> tuple[str, Calls]:
-    """`<functioncall> {"name": "f", "arguments": '{"a": 1}'} <|endoftext|>` -> (text, calls)."""
-    calls: Calls = []
-    for match in _GLAIVE.finditer(text):
-        quoted = _QUOTED_ARGUMENTS.match(match[1])
-        if quoted:
-            arguments = literal(quoted[2].replace("\\'", "'"))
-            if not isinstance(arguments, dict):
-                raise Rejected("broken_call", f"arguments of {quoted[1]}: {quoted[2][:120]}")
-            calls.append((quoted[1], arguments))
-        else:
-            calls.extend(json_calls(match[1]))
-    return _GLAIVE.sub("", text).replace("<|endoftext|>", "").strip(), calls
 
 
 def react_call(text: str) -> tuple[str, Calls]:
@@ -110,12 +93,6 @@ def _head_and_arguments(call: str) -> tuple[str, str]:
         elif mark in ")]}":
             depth -= 1
     return (call[:start].strip(), call[start + 1 : -1]) if start > 0 and depth == 0 and call.endswith(")") else ("", "")
-
-
-def read_object(text: str) -> dict[str, Any]:
-    """JSON or Python text of an object -> the object; {} where it is none."""
-    value = literal(text)
-    return value if isinstance(value, dict) else {}
 
 
 def tools_in(text: str) -> Toolset:

@@ -69,7 +69,7 @@ def hear(builder: Builder, turns: Any) -> None:
                 _speak(builder, turn)
             continue
         block = list(group)
-        _answer(builder, [result for turn in block for result in turn.results])
+        answer(builder, [result for turn in block for result in turn.results])
         for turn in block:
             builder.repairs |= turn.repairs
             if turn.text.strip():
@@ -165,14 +165,14 @@ def _speak(builder: Builder, turn: Turn) -> None:
         builder.assistant(turn.spoken, turn.calls, turn.ids, loss=turn.loss)
 
 
-def _answer(builder: Builder, results: list[Result]) -> None:
+def answer(builder: Builder, results: list[Result]) -> None:
     """Hand the results that follow a message to its calls: one each, a list that holds one for each, or one for all."""
     waiting = builder.waiting()
-    if waiting > 1 and len(results) == 1 and not results[0].call_id:
+    if len(results) == 1 and not results[0].call_id:
         parts = split_results(results[0].content, waiting)
         if parts:
             results = parts
-        else:
+        elif waiting > 1:
             builder.repairs.add("one_result_for_all_calls")
             results = [Result(results[0].content)] * waiting
     for result in results:
@@ -180,7 +180,10 @@ def _answer(builder: Builder, results: list[Result]) -> None:
 
 
 def split_results(content: Any, count: int) -> list[Result]:
-    """A list of as many results as there are calls, also as JSON text or lines -> the results; [] where it is none."""
+    """A list of as many results as there are calls, also as JSON text or lines -> the results; [] where it is none.
+
+    A list of one result is that of one call where it names it ({"name", "results"}), else the result itself.
+    """
     value = literal(content) if isinstance(content, str) else content
     if value is None and isinstance(content, str):
         value = [literal(line) for line in content.strip().splitlines()]  # one JSON value a line
@@ -191,6 +194,8 @@ def split_results(content: Any, count: int) -> list[Result]:
     for item in value:
         named = isinstance(item, dict) and isinstance(item.get("name"), str)
         held = next((item[k] for k in ("results", "result", "content", "output") if k in item), item) if named else item
+        if count == 1 and (not named or held is item):
+            return []
         text = held if isinstance(held, str) else json.dumps(held, ensure_ascii=False)
         found.append(Result(text, name=item["name"] if named else ""))
     return found

@@ -3,11 +3,13 @@
 import re
 from typing import Any
 
-from rayplay.data.calltext import glaive_calls, tools_in
-from rayplay.data.normal import Builder, Rejected
+from rayplay.data.calltext import tools_in
+from rayplay.data.conversation import read_conversation, usable_of
+from rayplay.data.normal import Rejected
 from rayplay.data.reading import RawRow
-from rayplay.data.source import Context, Source, Usable, has, one, row_id
+from rayplay.data.source import Context, Source, Usable, has
 
+_ROLES = {"USER": "user", "ASSISTANT": "assistant", "A": "assistant", "FUNCTION RESPONSE": "tool"}
 _TURN = re.compile(r"(?:\A|\n)\s*(USER|ASSISTANT|FUNCTION RESPONSE|A):", re.DOTALL)
 
 
@@ -21,18 +23,13 @@ def read(row: RawRow, context: Context) -> Usable:
     if not matches(row.value):
         raise Rejected("wrong_format", "no 'system' and 'chat' texts")
     system = row.value["system"]
-    builder = Builder(tools_in(system[system.find("{") :] if "{" in system else ""))
-    parts = _TURN.split(row.value["chat"].strip())
-    for role, text in zip(parts[1::2], parts[2::2], strict=True):
-        said, calls = glaive_calls(text.strip())
-        if role == "USER":
-            builder.user(said)
-        elif role == "FUNCTION RESPONSE":
-            builder.result(said)
-        elif said or calls:
-            builder.assistant(said, calls)
+    tools = tools_in(system[system.find("{") :] if "{" in system else "")
+    parts = _TURN.split(row.value["chat"].replace("<|endoftext|>", "").strip())
+    said = [(_ROLES[mark], text.strip()) for mark, text in zip(parts[1::2], parts[2::2], strict=True)]
+    turns = [{"role": role, "content": text} for role, text in said if text or role != "assistant"]
+    builder = read_conversation(turns, tools)
     builder.trim()
-    return one(builder.demonstration(context.source, row_id(row), **context.about(row)))
+    return usable_of(builder, row, context)
 
 
 SOURCE = Source("glaive-v2", matches, read)

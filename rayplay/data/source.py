@@ -1,6 +1,6 @@
 """What a source is: how its rows are recognised, and how one becomes records."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +9,6 @@ from rayplay.data.normal import Rejected, tasks_of
 from rayplay.data.reading import RawRow
 from rayplay.records import Demonstration, Json, Preference, Task
 
-CHAT_ROLES = {role: role for role in ("system", "user", "assistant", "tool")} | {"human": "user", "gpt": "assistant"}
 Kind = Literal["demonstrations", "tasks", "preferences"]
 
 
@@ -125,18 +124,6 @@ def text_of(value: Any, field_name: str = "content") -> str:
     if isinstance(value, list) and all(isinstance(p, str) or has(p, text=str) for p in value):
         return "".join(p if isinstance(p, str) else p["text"] for p in value)
     raise Rejected("wrong_format", f"{field_name} is a {type(value).__name__}")
-
-
-def spoken(turn: Any, roles: Mapping[str, str]) -> tuple[str, str]:
-    """(role by the table, text) of a turn, whether it says from / value or role / content.
-
-    Raises:
-        Rejected: Its role is not in the table, or its content is no text.
-    """
-    role = turn.get("from", turn.get("role")) if isinstance(turn, dict) else None
-    if not isinstance(role, str) or role not in roles:
-        raise Rejected("wrong_format", f"a turn without a known role: {str(turn)[:80]}")
-    return roles[role], text_of(turn.get("value", turn.get("content")))
 
 
 def one(demonstration: Demonstration) -> Usable:

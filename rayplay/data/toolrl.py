@@ -13,9 +13,11 @@ from dataclasses import replace
 from typing import Any
 
 from rayplay.data.calltext import Calls, json_calls
+from rayplay.data.conversation import answer
 from rayplay.data.normal import Builder, Rejected, Toolset, read_tool
 from rayplay.data.reading import RawRow
 from rayplay.data.source import Context, Source, Usable, has, one, row_id
+from rayplay.data.turns import Result
 from rayplay.records import ToolSpec
 
 _TOOL = re.compile(
@@ -56,7 +58,7 @@ def read(row: RawRow, context: Context) -> Usable:
             continue
         observation = _OBSERVATION.match(rest)
         if observation:
-            _observe(builder, observation[1])
+            answer(builder, [Result(observation[1])])
             rest = rest[observation.end() :]
             continue
         said = re.split(r"(?=<obs>|<user>)", rest, maxsplit=1)
@@ -134,23 +136,6 @@ def _speak(builder: Builder, text: str, keep_thoughts: bool, mend: Callable[[Cal
     if thought and keep_thoughts:
         content = f"<think>{thought[1]}</think>" + (f"\n{content}" if content else "")
     builder.assistant(content, mend(json_calls(calls_text)) if opened else ())
-
-
-def _observe(builder: Builder, text: str) -> None:
-    """One <obs> answers all calls of the message: a JSON list of {name, results}, else one text for each."""
-    waiting = builder.waiting()
-    try:
-        items = json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        items = text
-    if isinstance(items, list) and len(items) == waiting:
-        for item in items:
-            named = isinstance(item, dict) and isinstance(item.get("name"), str)
-            results = item.get("results", item) if named else item
-            builder.result(results, item["name"] if named else "")
-        return
-    for _ in range(max(waiting, 1)):
-        builder.result(text)
 
 
 SOURCE = Source("toolrl", matches, read)
