@@ -1,28 +1,31 @@
 """Files on disk -> raw rows with file and line, streamed: one row is in memory at a time, however large the file.
 
-JSON lines, JSON arrays, JSON objects (one document, or a mapping id -> row), gzip of these, and Parquet. A row that
-cannot be read is yielded with its problem, never raised, and reading goes on behind it.
+JSON lines, JSON arrays, JSON objects (one document, lists that it wraps, or a mapping id -> row), CSV and TSV, Parquet
+and Arrow, each also packed. A row that cannot be read is yielded with its problem, never raised, and reading goes on
+behind it.
 """
 
-import gzip
 import io
 import json
 import re
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pyarrow
-import pyarrow.parquet
-
-from rayplay.errors import DataError
+from rayplay.data.columns import column_lines
+from rayplay.data.documents import BROKEN, LARGE, Plan, is_conversation, may_be_row, plan_of, row_in, with_tools
+from rayplay.data.file_kinds import is_columns
+from rayplay.data.separated import ENDINGS as SEPARATED
+from rayplay.data.separated import separated_rows
+from rayplay.data.unpacking import UNPACKING_ERRORS, NotData, Part, damage, head_of, on_disk, parts_of
 
 MAX_ROW_BYTES = 16 * 1024 * 1024
+MAX_SKIPPED_BYTES = 1 << 30  # of a row that is too large; behind so much the rest of the file is given up
+MAX_BLANK_LINES = 1_000_000  # in a row
 _CHUNK = 1 << 20
 _BOM_AND_BLANKS = b"\xef\xbb\xbf \t\r\n"
-_ENDINGS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".parquet")
+_LINES = (".jsonl", ".ndjson")
 # a string (to the end of the buffer, where it does not close) or a bracket
 _STRUCTURE = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _STRING_REST = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
@@ -52,91 +55,129 @@ class RawRow:
         return f"{self.file}:{self.line}"
 
 
-def is_data_name(name: str) -> bool:
-    """Whether a file of that name may hold rows."""
-    return name.lower().endswith(_ENDINGS)
-
-
-def data_files(path: Path) -> list[Path]:
-    """All files of a folder (at any depth) that may hold rows, in a fixed order; the file itself for a file.
-
-    Raises:
-        DataError: There is no such path, or nothing readable in it.
-    """
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise DataError(f"{path}: no such file or folder; give a path, or a hub id like 'owner/name'")
-    found = sorted(f for f in path.rglob("*") if f.is_file() and is_data_name(f.name))
-    if not found:
-        raise DataError(f"{path}: no data file in it; looked for {', '.join(_ENDINGS)}")
-    return found
-
-
 def rows_of(file: Path, name: str = "") -> Iterator[RawRow]:
-    """The rows of one file. `name` is how addresses call it (default: its path)."""
+    """The rows of one file, those of all members of an archive. `name` is how addresses call it (default: its path)."""
     name = name or str(file)
     try:
-        if file.name.lower().endswith(".parquet"):
-            yield from _parquet_rows(file, name)
-            return
-        opener = gzip.open if file.name.lower().endswith(".gz") else open
-        with opener(file, "rb") as stream:
-            yield from _rows_by_shape(stream, name)
-    except (OSError, EOFError, zlib.error, pyarrow.ArrowException) as error:
-        yield RawRow(None, name, 0, problem=("unreadable_file", f"{type(error).__name__}: {error}"))
+        for part in parts_of(file, name):
+            yield from _rows_of_part(part)
+    except OSError as error:
+        yield RawRow(None, name, 0, problem=damage(error))
 
 
-def whole_file(file: Path, name: str = "") -> RawRow:
-    """A file of JSON lines that is one row: its value is the list of its lines' values."""
+def whole_files(file: Path, name: str = "") -> Iterator[RawRow]:
+    """A file of JSON lines is one row here (of an archive, each member): the list of its lines' values."""
     name = name or str(file)
     lines: list[Any] = []
+    member = name
     for row in rows_of(file, name):
         if row.problem:
-            return row
+            yield row
+            return
+        if row.file != member and lines:
+            yield RawRow(lines, member, 1)
+            lines = []
+        member = row.file
         lines.append(row.value)
-    return RawRow(lines, name, 1) if lines else RawRow(None, name, 0, problem=("empty", "the file is empty"))
+    yield RawRow(lines, member, 1) if lines else RawRow(None, name, 0, problem=("empty", "the file is empty"))
 
 
-def _rows_by_shape(stream: BinaryIO, name: str) -> Iterator[RawRow]:
-    head = stream.read(64).lstrip(_BOM_AND_BLANKS)
-    stream.seek(0)
-    if head[:1] not in (b"[", b"{") or _is_lines(stream):
+def _rows_of_part(part: Part) -> Iterator[RawRow]:
+    if part.problem:
+        yield RawRow(None, part.name, 0, problem=part.problem)
+        return
+    try:
+        head = head_of(part.stream)
+        if is_columns(head):
+            yield from _column_rows(part, "parquet" if head.startswith(b"PAR1") else "arrow")
+        elif part.inner_name.lower().endswith(SEPARATED) and head.lstrip(_BOM_AND_BLANKS)[:1] not in (b"[", b"{"):
+            for line, value, problem in separated_rows(part.stream, part.inner_name, head, MAX_ROW_BYTES):
+                yield RawRow(value, part.name, line, problem=problem)
+        else:
+            for row in _rows_by_shape(part, head):
+                yield row if row.problem else replace(row, value=row_in(row.value))
+    except NotData as trap:
+        yield RawRow(None, part.name, 0, problem=(trap.reason, trap.detail))
+    except UNPACKING_ERRORS as error:
+        yield RawRow(None, part.name, 0, problem=damage(error))
+
+
+def _rows_by_shape(part: Part, head: bytes) -> Iterator[RawRow]:
+    """Lines, the elements of an array, or a document; read once and forward only."""
+    name, stream = part.name, part.stream
+    begins = head.lstrip(_BOM_AND_BLANKS)[:1]
+    if begins not in (b"[", b"{"):
         yield from _lines(stream, name)
-    elif head.startswith(b"["):
-        yield from _elements(stream, name)
+        return
+    before = b""
+    while not (first := stream.readline(MAX_ROW_BYTES + 1)).strip(_BOM_AND_BLANKS) and first:
+        before += first[:_CHUNK]
+    of_lines = part.inner_name.lower().endswith(_LINES)
+    text = _whole_line(first)
+    if _is_lines(first, text, stream):
+        yield from _lines(_Joined(before + first, stream), name)
+    elif begins == b"[":
+        yield from _array(_Joined(before + first, stream), name)
     else:
-        yield from _members(stream, name)
+        yield from _document(_Joined(before + first, stream), name, one_line=of_lines and text is not None)
 
 
-def _is_lines(stream: BinaryIO) -> bool:
+def _whole_line(first: bytes) -> Any:
+    """The value that a first line holds, to its end; None where it holds none."""
+    if len(first) > MAX_ROW_BYTES:
+        return None
+    try:
+        return _DECODER.decode(first.decode("utf-8-sig", "replace").strip())
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_lines(first: bytes, value: Any, stream: io.BufferedReader) -> bool:
     """Whether a text that begins with a bracket is JSON lines: its first line is a whole value, and more follows."""
-    first = b""
-    while not first.strip():
-        first = stream.readline(MAX_ROW_BYTES + 1)
-    follows = stream.read(4096).lstrip()
-    stream.seek(0)
+    follows = head_of(stream).lstrip()
     if len(first) > MAX_ROW_BYTES or not follows:
         return False
-    try:
-        _DECODER.decode(first.decode("utf-8-sig", "replace").strip())
-    except (ValueError, RecursionError):
-        # a broken first line of objects; a document goes on with `"` or a bracket, an array with any value
-        return first.lstrip(_BOM_AND_BLANKS).startswith(b"{") and follows.startswith(b"{")
-    return True
+    # else a broken first line of objects; a document goes on with `"` or a bracket, an array with any value
+    return value is not None or (first.lstrip(_BOM_AND_BLANKS).startswith(b"{") and follows.startswith(b"{"))
+
+
+class _Joined(io.RawIOBase):
+    """Bytes that were read already, and the stream behind them."""
+
+    def __init__(self, before: bytes, stream: BinaryIO) -> None:
+        super().__init__()
+        self._before, self._stream = io.BytesIO(before), stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        data = self._before.read(len(buffer)) or self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _lines(stream: BinaryIO, name: str) -> Iterator[RawRow]:
-    number = 0
+    stream = io.BufferedReader(stream, _CHUNK) if isinstance(stream, _Joined) else stream
+    number = blanks = 0
     while raw := stream.readline(MAX_ROW_BYTES + 1):
         number += 1
         if len(raw) > MAX_ROW_BYTES:
-            while not raw.endswith(b"\n") and (raw := stream.readline(_CHUNK)):
-                pass
             yield RawRow(None, name, number, problem=("too_large", f"more than {MAX_ROW_BYTES} bytes in one line"))
+            skipped = len(raw)
+            while not raw.endswith(b"\n") and (raw := stream.readline(_CHUNK)):
+                skipped += len(raw)
+                if skipped > MAX_SKIPPED_BYTES:
+                    yield RawRow(None, name, number, problem=("too_large", f"{_GIVEN_UP}; the line does not end"))
+                    return
             continue
         if not raw.strip():
+            blanks += 1
+            if blanks > MAX_BLANK_LINES:
+                yield RawRow(None, name, number, problem=("too_large", f"{_GIVEN_UP}; it goes on with blank lines"))
+                return
             continue
+        blanks = 0
         try:
             value = _DECODER.decode(raw.decode("utf-8-sig" if number == 1 else "utf-8").strip())
         except UnicodeDecodeError as error:
@@ -147,39 +188,90 @@ def _lines(stream: BinaryIO, name: str) -> Iterator[RawRow]:
             yield RawRow(value, name, number)
 
 
-def _members(stream: BinaryIO, name: str) -> Iterator[RawRow]:
-    """One JSON object: a mapping id -> row where every value is an object with several fields, else itself a row."""
-    window = _Window(stream, is_mapping=True)
+_GIVEN_UP = "the rest of the file is left out"
+
+
+def _document(stream: _Joined, name: str, one_line: bool) -> Iterator[RawRow]:
+    """One JSON object; several, where they are written over lines one after another."""
+    text = _read_up_to(stream, MAX_ROW_BYTES)
+    plan = LARGE
+    if len(text) <= MAX_ROW_BYTES:
+        try:
+            value, end = _DECODER.raw_decode(text.decode("utf-8-sig").strip())
+            plan = plan_of(value, one_line=one_line) if end == len(text.decode("utf-8-sig").strip()) else Plan()
+        except (ValueError, RecursionError):
+            plan = BROKEN
+    yield from _members(_Joined(text, stream), name, plan)
+
+
+def _array(stream: _Joined, name: str) -> Iterator[RawRow]:
+    """The elements of an array; one row, where they are the messages of one conversation."""
+    text = _read_up_to(stream, MAX_ROW_BYTES)
+    if len(text) <= MAX_ROW_BYTES:
+        try:
+            value = _DECODER.decode(text.decode("utf-8-sig").strip())
+        except (ValueError, RecursionError):
+            value = None
+        if is_conversation(value):
+            yield RawRow(value, name, 1)
+            return
+    yield from _elements(_Joined(text, stream), name)
+
+
+def _read_up_to(stream: _Joined, size: int) -> bytes:
+    """The first bytes, one more than `size` where there are more."""
+    read: list[bytes] = []
+    left = size + 1
+    while left and (data := stream.read(min(left, _CHUNK))):
+        read.append(data)
+        left -= len(data)
+    return b"".join(read)
+
+
+def _members(stream: _Joined, name: str, plan: Plan) -> Iterator[RawRow]:
+    """The members of one JSON object, read as planned: lists of rows, rows under their ids, or one row together."""
+    window = _Window(stream, is_mapping=plan.mapping)
     window.skip("{")
     members: dict[str, Any] = {}
-    rows_only = True
+    rows = 0
     first_line = window.line
     while window.goes_on("}", ',"'):
         line = window.line
         key = window.element()
         window.skip(":")
+        written = str(key.value)
+        if written in plan.wrapped and not key.problem and window.peek() == "[":
+            for row in _listed(window, name):
+                rows += 1
+                yield replace(row, value=with_tools(row_in(row.value), plan.tools))
+            window.skip(",")
+            continue
         value = key if key.problem else window.element()
         window.skip(",")
         if value.problem:
             yield RawRow(None, name, line, problem=value.problem)
-            rows_only = rows_only and not members
-            continue
-        rows_only = rows_only and isinstance(value.value, dict) and len(value.value) > 1
-        if rows_only and str(key.value).lower() not in _DOCUMENT_KEYS:
-            yield RawRow(value.value, name, line, key=str(key.value))
+        elif plan.mapping and not members and may_be_row(written, value.value):
+            rows += 1
+            yield RawRow(value.value, name, line, key=written)
         else:
-            rows_only = False
-            members[str(key.value)] = value.value
-    if members:
+            members[written] = value.value
+    if members and not (plan.wrapped and rows):
         yield RawRow(members, name, first_line)
     yield from _rest(window, name)
 
 
-# Keys whose object values are parts of one document, not rows of a mapping.
-_DOCUMENT_KEYS = ("tree", "answer_generation", "forward_args", "function", "documentation", "metadata", "prompt", "win")
+def _listed(window: "_Window", name: str) -> Iterator[RawRow]:
+    """The elements of a list inside a document."""
+    window.skip("[")
+    while window.peek() not in ("]", ""):
+        line = window.line
+        element = window.element()
+        window.skip(",")
+        yield RawRow(element.value, name, line, problem=element.problem)
+    window.skip("]")
 
 
-def _elements(stream: BinaryIO, name: str) -> Iterator[RawRow]:
+def _elements(stream: _Joined, name: str) -> Iterator[RawRow]:
     window = _Window(stream)
     window.skip("[")
     while window.goes_on("]", ","):
@@ -207,11 +299,13 @@ class _Element:
 class _Window:
     """A moving window over a JSON text: reads one value at a time, and finds the end of a broken or gigantic one."""
 
-    def __init__(self, stream: BinaryIO, is_mapping: bool = False) -> None:
+    def __init__(self, stream: _Joined, is_mapping: bool = False) -> None:
         self._is_mapping = is_mapping
         self._next_row: re.Pattern[str] | None = None
         # bytes that are no text stay half surrogates, which no record may hold
-        self._text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        self._text = io.TextIOWrapper(
+            io.BufferedReader(stream, _CHUNK), encoding="utf-8-sig", errors="surrogateescape", newline=""
+        )
         self._buffer = ""
         self._at = 0
         self._step = _CHUNK
@@ -339,25 +433,15 @@ def _row_beginning(key: str, in_mapping: bool) -> re.Pattern[str]:
     return re.compile(rf"[,}}\]]\s*(?={name}\{{\s*{re.escape(json.dumps(key, ensure_ascii=False))}\s*:)")
 
 
-def _parquet_rows(file: Path, name: str) -> Iterator[RawRow]:
-    number = 0
-    for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=256):
-        for value in batch.to_pylist():
-            number += 1
+def _column_rows(part: Part, kind: str) -> Iterator[RawRow]:
+    with on_disk(part) as path:
+        for number, text, problem in column_lines(path, kind, MAX_ROW_BYTES):
+            if problem:
+                yield RawRow(None, part.name, number, problem=problem)
+                continue
             try:
-                row = _DECODER.decode(json.dumps(_without_nulls(value), default=str))
+                row = _DECODER.decode(text)
             except (ValueError, RecursionError) as error:
-                yield RawRow(None, name, number, problem=("broken_json", str(error)))
+                yield RawRow(None, part.name, number, problem=("broken_json", str(error)))
             else:
-                yield RawRow(row, name, number)
-
-
-def _without_nulls(value: Any) -> Any:
-    """Arrow gives every struct of a column the keys of all others, with nulls: a null key was not there."""
-    if isinstance(value, dict):
-        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
-    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is not JSON")
+                yield RawRow(row, part.name, number)
