@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rayplay.data.normal import Builder, Rejected, Toolset, read_tool
-from rayplay.data.reading import RawRow, whole_file
+from rayplay.data.reading import RawRow, whole_files
 from rayplay.data.source import Context, Source, Usable, has, one, text_of
 from rayplay.records import Json, ToolSpec
 
@@ -25,7 +25,7 @@ def matches(value: Any) -> bool:
 
 def prepare(files: Sequence[Path], options: Json) -> dict[str, ToolSpec]:
     """Definitions of all APIs that the dialogues call."""
-    values = (whole_file(file).value for file in files)
+    values = (row.value for file in files for row in whole_files(file))
     return definitions((value for value in values if matches(value)), {})
 
 

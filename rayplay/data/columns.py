@@ -52,7 +52,10 @@ def column_lines(path: Path, kind: Literal["parquet", "arrow"], max_row: int) ->
 
 def _end(code: int, said: bytes) -> tuple[str, str]:
     if code == -signal.SIGALRM:
-        return "too_large", f"no readable row for {SECONDS_WITHOUT_A_ROW} s of decoding; the rest of the file is left out"
+        return (
+            "too_large",
+            f"no readable row for {SECONDS_WITHOUT_A_ROW} s of decoding; the rest of the file is left out",
+        )
     if code == -signal.SIGKILL or b"MemoryError" in said or b"bad_alloc" in said:
         return "too_large", "decoding it takes more memory than a file may; the rest of the file is left out"
     last = (said.decode("utf-8", "replace").strip().splitlines() or [f"exit code {code}"])[-1]

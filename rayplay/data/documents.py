@@ -22,7 +22,9 @@ _OF_A_ROW = frozenset((
     "function", "functions", "answer", "answers", "available_tools", "responses_create_params", "trajectory",
 ))  # fmt: skip
 # values of these keys are parts of one document, never rows of a mapping
-_PARTS = frozenset(("tree", "answer_generation", "forward_args", "function", "documentation", "metadata", "prompt", "win"))
+_PARTS = frozenset(
+    ("tree", "answer_generation", "forward_args", "function", "documentation", "metadata", "prompt", "win")
+)
 _ROLES = ("role", "from", "type", "sender", "author", "speaker")
 _FIELD = re.compile(r"[a-z]+(?:[_A-Z][a-zA-Z]*)*")
 
@@ -96,7 +98,16 @@ def with_tools(row: Any, tools: Any) -> Any:
     return {**row, "tools": tools}
 
 
-TOOL_KEYS = ("tools", "functions", "tools_json", "available_tools", "function_definitions", "api_list", "apis", "function")
+TOOL_KEYS = (
+    "tools",
+    "functions",
+    "tools_json",
+    "available_tools",
+    "function_definitions",
+    "api_list",
+    "apis",
+    "function",
+)
 
 
 def _is_rows(value: Any, sure: bool) -> bool:
@@ -112,9 +123,9 @@ def _is_rows(value: Any, sure: bool) -> bool:
 
 def _is_whole(value: Mapping[str, Any]) -> bool:
     """Whether an object holds a conversation, or a question with its answer."""
-    return any(isinstance(value.get(key), list | dict) for key in ("messages", "conversations", "contents", "turns", "row")) or (
-        len(_OF_A_ROW.intersection(value)) > 1
-    )
+    return any(
+        isinstance(value.get(key), list | dict) for key in ("messages", "conversations", "contents", "turns", "row")
+    ) or (len(_OF_A_ROW.intersection(value)) > 1)
 
 
 def _is_mapping(document: Mapping[str, Any]) -> bool:

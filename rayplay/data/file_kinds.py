@@ -16,7 +16,10 @@ HEAD_BYTES = 4096
 
 _AS_LINES = "export its rows as JSON lines (one object a line, with messages and tools)"
 _NO_ROWS: tuple[tuple[bytes, str], ...] = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the data: run `git lfs pull` in the repository, or download it"),
+    (
+        b"version https://git-lfs",
+        "a Git LFS pointer, not the data: run `git lfs pull` in the repository, or download it",
+    ),
     (b"PK\x05\x06", "an empty zip archive: download or pack it again"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel or Office file: save the sheet as CSV in UTF-8"),
     (b"SQLite format 3\x00", f"an SQLite database: {_AS_LINES}"),
@@ -42,7 +45,9 @@ _OFFICE = (
 _UTF16 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _ENCODED = "text in UTF-16 or UTF-32, not UTF-8: convert it, e.g. `iconv -f UTF-16 -t UTF-8 FILE > NEW`"
 _MARKUP = re.compile(rb"\s*(?:<!--.*?-->\s*)?<(?:!doctype|html|head|body|\?xml|svg|rss)\b", re.IGNORECASE | re.DOTALL)
-_PAGE = "a web page (often a login or error page that was saved in place of the data): download the file again, logged in"
+_PAGE = (
+    "a web page (often a login or error page that was saved in place of the data): download the file again, logged in"
+)
 _XML = f"XML, not JSON: {_AS_LINES}"
 _SAFETENSORS = re.compile(rb'.{8}\{"(?:__metadata__|[\w.]+":\{"dtype)', re.DOTALL)
 

@@ -93,7 +93,9 @@ def find(path: Path) -> Found:
         files, archives, tools = (archives, [], tools) if archives else (tools, [], [])
         left_out = {name: why for name, why in left_out.items() if path / name not in files}
     if not files and not refused:
-        raise DataError(f"{path}: no data file in it; looked for {', '.join((*_PLAIN, *ARCHIVES[:2]))}{_seen(left_out)}")
+        raise DataError(
+            f"{path}: no data file in it; looked for {', '.join((*_PLAIN, *ARCHIVES[:2]))}{_seen(left_out)}"
+        )
     return Found(tuple(files), tuple(tools), left_out, tuple(refused))
 
 
@@ -135,4 +137,6 @@ def _seen(left_out: dict[str, str]) -> str:
     if not left_out:
         return ""
     shown = [f"{name} ({why})" for name, why in list(left_out.items())[:MAX_LISTED]]
-    return f"; there are: {', '.join(shown)}" + (f" and {len(left_out) - MAX_LISTED} more" if len(left_out) > MAX_LISTED else "")
+    return f"; there are: {', '.join(shown)}" + (
+        f" and {len(left_out) - MAX_LISTED} more" if len(left_out) > MAX_LISTED else ""
+    )

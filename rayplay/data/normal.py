@@ -24,6 +24,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,63}")
 
 REASONS: dict[str, str] = {
     "broken_json": "the line or element is no JSON, or nested too deeply",
+    "broken_csv": "the line is no row of a CSV with that header",
     "not_utf8": "the line is not UTF-8 text",
     "too_large": "the row is larger than the limit",
     "wrong_format": "the row does not have the fields of this format",

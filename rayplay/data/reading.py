@@ -445,3 +445,7 @@ def _column_rows(part: Part, kind: str) -> Iterator[RawRow]:
                 yield RawRow(None, part.name, number, problem=("broken_json", str(error)))
             else:
                 yield RawRow(row, part.name, number)
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")

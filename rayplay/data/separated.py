@@ -15,9 +15,7 @@ _SCALARS = ("label", "kto_tag", "reward", "score", "weight", "loss", "loss_weigh
 Problem = tuple[str, str]
 
 
-def separated_rows(
-    stream: BinaryIO, name: str, head: bytes, max_row: int
-) -> Iterator[tuple[int, Any, Problem | None]]:
+def separated_rows(stream: BinaryIO, name: str, head: bytes, max_row: int) -> Iterator[tuple[int, Any, Problem | None]]:
     """(line, row, problem) of each row; cells that are empty or under no name are left out of a row.
 
     Args:

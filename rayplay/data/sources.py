@@ -1,13 +1,13 @@
 """The table of formats, the detection of a format, and path -> outcomes: every row usable or rejected with a reason."""
 
 import importlib
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from pydantic_core import PydanticSerializationError
 
@@ -33,8 +33,11 @@ from rayplay.data import (
     when2call,
     xlam,
 )
+from rayplay.data.advice import advice
+from rayplay.data.beside import definitions_in, licence_beside
+from rayplay.data.folders import Found, find, is_data_name
 from rayplay.data.normal import Rejected
-from rayplay.data.reading import RawRow, data_files, is_data_name, rows_of, whole_file
+from rayplay.data.reading import RawRow, rows_of, whole_files
 from rayplay.data.source import Context, Source, Usable
 from rayplay.data.verdicts import refuse_marked, refuse_media
 from rayplay.errors import DataError
@@ -70,14 +73,8 @@ _ALL = (
 SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SAMPLED_FILES, _SAMPLED_ROWS = 12, 8
-_LICENCES = (
-    ("Apache License", "Apache-2.0"),
-    ("MIT License", "MIT"),
-    ("Permission is hereby granted, free of charge", "MIT"),
-    ("Attribution-NonCommercial 4.0", "CC-BY-NC-4.0"),
-    ("Attribution 4.0", "CC-BY-4.0"),
-    ("BSD 3-Clause", "BSD-3-Clause"),
-)
+_MOST_LOOKED_AT = 200  # single objects in a folder that may be no rows
+_SMALL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -91,11 +88,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Opened:
-    """A path with its format settled: what `read_rows` and a Ray pipeline need to go on."""
+    """A path with its format settled: what `read_rows` and a Ray pipeline need to go on.
+
+    Attributes:
+        refused: Files that may not be read, one problem each.
+        left_out: Name of a file -> why it is not read; not counted as rows.
+    """
 
     source: Source
     files: tuple[Path, ...]
     context: Context
+    refused: tuple[RawRow, ...] = ()
+    left_out: Json = field(default_factory=dict)
 
 
 def open_source(path: str | Path, name: str | None = None, options: Json | None = None, seed: int = 0) -> Opened:
@@ -104,7 +108,7 @@ def open_source(path: str | Path, name: str | None = None, options: Json | None 
     Args:
         path: File, folder, or hub id (`owner/name`, read through `datasets`).
         name: A row of SOURCES, or the beginning of several ("toolbench") to choose among; none = among all.
-        options: Of the format.
+        options: Of the format; `tools` names a file with the definitions for rows that have none of their own.
         seed: For seeded choices (distractor tools).
 
     Raises:
@@ -114,15 +118,57 @@ def open_source(path: str | Path, name: str | None = None, options: Json | None 
     if not place.exists() and _HUB_ID.fullmatch(str(path)) and not is_data_name(place.name):
         place = importlib.import_module("rayplay.data.hub").fetch(str(path))
     among = candidates(name)
-    files = data_files(place)
-    rows = [f for f in files if not any(s.is_support(f) for s in among)] or files
-    source = among[0] if len(among) == 1 else detect(rows, among, str(path))
-    rows = [f for f in files if not source.is_support(f)] or files
     options = options or {}
+    found, tools = _with_tools(find(place), place, options)
+    files = list(found.files)
+    rows = [f for f in files if not any(s.is_support(f) for s in among)] or files
+    source = among[0] if len(among) == 1 else detect(rows, among, str(path), found.refused)
+    rows = [f for f in files if not source.is_support(f)] or files
     support = source.prepare(files, options) if source.prepare else None
     # a shape says nothing of who made the rows: only what lies next to the data names their licence
-    context = Context(source.name, licence_beside(place), seed, support, options)
-    return Opened(source, tuple(rows), context)
+    context = Context(source.name, licence_beside(place), seed, support, options, tools)
+    others = _single_objects(rows, source)
+    left_out = found.left_out | {_told(f, place): "one object of another shape than the rows" for f in others}
+    return Opened(source, tuple(f for f in rows if f not in others), context, found.refused, left_out)
+
+
+def _with_tools(found: Found, place: Path, options: Json) -> tuple[Found, tuple[Any, ...]]:
+    """The tools for all rows; a file that is called like theirs and defines none is one of rows."""
+    if options.get("tools"):
+        named = Path(str(options["tools"]))
+        if not named.is_file():
+            raise DataError(f"{named}: no such file; the option tools names a file with definitions of tools")
+        return found, definitions_in(named)
+    tools: list[Any] = []
+    left_out = dict(found.left_out)
+    files = list(found.files)
+    for file in found.tool_files:
+        defined = definitions_in(file)
+        tools += defined
+        if defined:
+            left_out[_told(file, place)] = f"{len(defined)} tools, for rows that name none of their own"
+        elif place.is_dir():
+            files = sorted([*files, file])
+    return replace(found, files=tuple(files), left_out=left_out), tuple(tools)
+
+
+def _single_objects(files: list[Path], source: Source) -> set[Path]:
+    """Small .json files of one object that has no known shape, next to files of rows: notes, settings, statistics."""
+    single = [f for f in files if f.suffix.lower() == ".json" and f.stat().st_size <= _SMALL_BYTES]
+    if source.unit == "file" or len(files) < 2 or len(single) > _MOST_LOOKED_AT:
+        return set()
+    found, with_rows = set(), len(files) > len(single)
+    for file in single:
+        rows = list(islice(rows_of(file), 2))
+        is_one = len(rows) == 1 and not rows[0].problem and not rows[0].key and isinstance(rows[0].value, dict)
+        with_rows = with_rows or len(rows) > 1
+        if is_one and not any(s.matches(rows[0].value) for s in SOURCES.values() if s.unit == "row"):
+            found.add(file)
+    return found if with_rows else set()
+
+
+def _told(file: Path, place: Path) -> str:
+    return str(file.relative_to(place)) if place.is_dir() else str(file)
 
 
 def candidates(name: str | None) -> list[Source]:
@@ -137,7 +183,7 @@ def candidates(name: str | None) -> list[Source]:
     return found
 
 
-def detect(files: list[Path], among: list[Source], path: str) -> Source:
+def detect(files: list[Path], among: list[Source], path: str, refused: Sequence[RawRow] = ()) -> Source:
     """The format that most of a sample of rows have.
 
     Raises:
@@ -145,10 +191,11 @@ def detect(files: list[Path], among: list[Source], path: str) -> Source:
     """
     votes: Counter[str] = Counter()
     step = max(1, len(files) // _SAMPLED_FILES)
-    first: RawRow | None = None
+    seen: list[RawRow] = list(refused)
     for file in files[::step][:_SAMPLED_FILES]:
-        rows = [r for r in islice(rows_of(file), 4 * _SAMPLED_ROWS) if not r.problem][:_SAMPLED_ROWS]
-        first = first or (rows[0] if rows else None)
+        sample = list(islice(rows_of(file), 4 * _SAMPLED_ROWS))
+        rows = [r for r in sample if not r.problem][:_SAMPLED_ROWS]
+        seen += [*rows[:1], *(r for r in sample if r.problem)][:_SAMPLED_ROWS]
         for source in among:
             if source.unit == "file" and rows and source.matches([r.value for r in rows]):
                 votes[source.name] += 1
@@ -156,17 +203,17 @@ def detect(files: list[Path], among: list[Source], path: str) -> Source:
             match = next((s for s in among if s.unit == "row" and s.matches(row.value)), None)
             votes.update([match.name] if match else [])
     if not votes:
-        shape = f"the first row has {_shape(first)}" if first else "no row could be read"
         names = ", ".join(s.name for s in among)
-        raise DataError(f"{path}: no known format: {shape}; name one with --format to see why not: {names}")
+        raise DataError(f"{path}: no known format: {advice(seen)}; name a format with --format to see why not: {names}")
     return SOURCES[votes.most_common(1)[0][0]]
 
 
 def read_rows(opened: Opened) -> Iterator[RawRow]:
     """All raw rows of an opened source, in the order of its files; problems included."""
+    yield from opened.refused
     for file in opened.files:
         if opened.source.unit == "file":
-            yield whole_file(file)
+            yield from whole_files(file)
             continue
         count = 0
         for row in rows_of(file):
@@ -248,20 +295,3 @@ class Seen:
         self._rows.add(row)
         self._counts[key] += 1
         return self._counts[key]
-
-
-def licence_beside(place: Path) -> str:
-    """The licence that a LICENSE file beside the data (or one folder up) names; "" where there is none."""
-    folder = place if place.is_dir() else place.parent
-    for parent in (folder, folder.parent):
-        for file in sorted(parent.glob("LICEN[SC]E*")):
-            if file.is_file():
-                text = file.read_bytes()[:4000].decode("utf-8", "replace")
-                return next((name for mark, name in _LICENCES if mark in text), f"see {file.name}")
-    return ""
-
-
-def _shape(row: RawRow) -> str:
-    if isinstance(row.value, dict):
-        return f"the keys {', '.join(list(row.value)[:8])}"
-    return f"a {type(row.value).__name__}: {json.dumps(row.value, default=str)[:60]}"

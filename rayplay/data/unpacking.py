@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 import pyarrow
 
-from rayplay.data.file_kinds import HEAD_BYTES, archive_of, no_rows, packing_of
+from rayplay.data.file_kinds import HEAD_BYTES, archive_of, is_columns, no_rows, packing_of
 
 MAX_LAYERS = 4
 MAX_MEMBERS = 10_000
@@ -118,7 +118,7 @@ def _opened(stream: io.BufferedReader, name: str, budget: _Budget, layers: int) 
     try:
         head = head_of(stream)
         packing = packing_of(head)
-        told = "" if packing in ("zip", "tar") else no_rows(head)
+        told = "" if packing or is_columns(head) else no_rows(head)
         if told:
             yield Part(name, problem=("unreadable_file", told))
         elif not packing:
@@ -199,12 +199,14 @@ class _Metered(io.RawIOBase):
     def __init__(self, inner: BinaryIO, budget: _Budget) -> None:
         super().__init__()
         self._inner, self._budget = inner, budget
+        # one read at a time: what comes before a cut is not lost with it
+        self._read = getattr(inner, "read1", inner.read)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        data = self._inner.read(len(buffer))
+        data = self._read(len(buffer))
         self._budget.spend(len(data))
         buffer[: len(data)] = data
         return len(data)
