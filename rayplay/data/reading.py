@@ -24,6 +24,7 @@ MAX_ROW_BYTES = 16 * 1024 * 1024
 MAX_SKIPPED_BYTES = 1 << 30  # of a row that is too large; behind so much the rest of the file is given up
 MAX_BLANK_LINES = 1_000_000  # in a row
 _CHUNK = 1 << 20
+_BLOCK = 1 << 16
 _BOM_AND_BLANKS = b"\xef\xbb\xbf \t\r\n"
 _LINES = (".jsonl", ".ndjson")
 # a string (to the end of the buffer, where it does not close) or a bracket
@@ -86,20 +87,51 @@ def _rows_of_part(part: Part) -> Iterator[RawRow]:
     if part.problem:
         yield RawRow(None, part.name, 0, problem=part.problem)
         return
-    try:
-        head = head_of(part.stream)
-        if is_columns(head):
-            yield from _column_rows(part, "parquet" if head.startswith(b"PAR1") else "arrow")
-        elif part.inner_name.lower().endswith(SEPARATED) and head.lstrip(_BOM_AND_BLANKS)[:1] not in (b"[", b"{"):
-            for line, value, problem in separated_rows(part.stream, part.inner_name, head, MAX_ROW_BYTES):
-                yield RawRow(value, part.name, line, problem=problem)
-        else:
-            for row in _rows_by_shape(part, head):
-                yield row if row.problem else replace(row, value=row_in(row.value))
-    except NotData as trap:
-        yield RawRow(None, part.name, 0, problem=(trap.reason, trap.detail))
-    except UNPACKING_ERRORS as error:
-        yield RawRow(None, part.name, 0, problem=damage(error))
+    head = head_of(part.stream)
+    if is_columns(head):
+        yield from _column_rows(part, "parquet" if head.startswith(b"PAR1") else "arrow")
+        return
+    whole = _UpToItsEnd(part.stream)
+    last: RawRow | None = None
+    for row in _text_rows(replace(part, stream=io.BufferedReader(whole, _BLOCK)), head):
+        if last is not None:
+            yield last
+        last = row
+    if last is not None and not (whole.problem and last.problem):
+        yield last
+    if whole.problem:  # in place of the row that it cut
+        yield RawRow(None, part.name, last.line if last else 0, problem=whole.problem)
+
+
+class _UpToItsEnd(io.RawIOBase):
+    """A stream that ends where it is damaged, and then has a problem: what comes before is read as ever."""
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        super().__init__()
+        self._stream = stream
+        self.problem: tuple[str, str] | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        try:
+            data = b"" if self.problem else self._stream.read1(len(buffer))
+        except NotData as trap:
+            data, self.problem = b"", (trap.reason, trap.detail)
+        except UNPACKING_ERRORS as error:
+            data, self.problem = b"", damage(error)
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _text_rows(part: Part, head: bytes) -> Iterator[RawRow]:
+    if part.inner_name.lower().endswith(SEPARATED) and head.lstrip(_BOM_AND_BLANKS)[:1] not in (b"[", b"{"):
+        for line, value, problem in separated_rows(part.stream, part.inner_name, head, MAX_ROW_BYTES):
+            yield RawRow(value, part.name, line, problem=problem)
+        return
+    for row in _rows_by_shape(part, head):
+        yield row if row.problem else replace(row, value=row_in(row.value))
 
 
 def _rows_by_shape(part: Part, head: bytes) -> Iterator[RawRow]:
@@ -434,6 +466,15 @@ def _row_beginning(key: str, in_mapping: bool) -> re.Pattern[str]:
 
 
 def _column_rows(part: Part, kind: str) -> Iterator[RawRow]:
+    try:
+        yield from _decoded(part, kind)
+    except NotData as trap:
+        yield RawRow(None, part.name, 0, problem=(trap.reason, trap.detail))
+    except UNPACKING_ERRORS as error:
+        yield RawRow(None, part.name, 0, problem=damage(error))
+
+
+def _decoded(part: Part, kind: str) -> Iterator[RawRow]:
     with on_disk(part) as path:
         for number, text, problem in column_lines(path, kind, MAX_ROW_BYTES):
             if problem:
