@@ -1,12 +1,8 @@
 """Expected against made: calls with typed arguments, answers as numbers or contained text, end states.
 
 Everything that compares expected with made calls asks here. Strings are compared by the rule of the expectation (see
-`rayplay.wording`), lists in order, objects by key. Types follow BFCL's checker: an integer may stand for a float but no
-float for an integer, however the schema spells it, booleans never equal numbers, and null is right only where the
-schema takes null. An argument that the schema requires must be given. Any other may be left out where the expectation
-says so or where its schema's default is right, and may be given without being expected only with that default (by the
-rule `official` neither defaults count nor arguments that the schema does not name). How calls are paired never depends
-on their order.
+`rayplay.wording`), lists in order, objects by key, types as `rayplay.arguments` says. How calls are paired never
+depends on their order.
 """
 
 import json
@@ -14,19 +10,17 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from rayplay.arguments import argument_score, argument_verdicts, share_of
 from rayplay.assignment import assign
 from rayplay.records import DEFAULT_RULE, Expected, ExpectedCall, Rule, Task, ToolCall, ToolSpec
-from rayplay.schema_types import floats_taken, nulls_taken
 from rayplay.stated_numbers import is_stated, numbers_in, read_number
 from rayplay.toolbox import find_tool
-from rayplay.values import Leeway, pointer, same_value
+from rayplay.values import same_value
 
 __all__ = [
-    "CallMatch", "answer_found", "argument_score", "argument_verdicts", "end_state_reached", "expected_arguments",
-    "judged_by", "match_calls", "pair_calls", "same_value",
+    "CallMatch", "answer_found", "argument_score", "end_state_reached", "judged_by", "match_calls", "pair_calls",
+    "same_value",
 ]  # fmt: skip
-
-_NO_TOOL = ToolSpec(name="", parameters={})
 
 
 class CallMatch(NamedTuple):
@@ -53,7 +47,7 @@ def match_calls(expected: Expected, made: Iterable[ToolCall], tools: Iterable[To
     whole = 1 + len(expected.calls)  # weighs more than all shares of right arguments together
 
     def weigh(want: ExpectedCall, call: ToolCall) -> Fraction:
-        share = _share(argument_verdicts(want, call, find_tool(tools, call.name), rule))
+        share = share_of(argument_verdicts(want, call, find_tool(tools, call.name), rule))
         return share + whole if share == 1 else share
 
     scores = {i: weigh(expected.calls[i], made[j]) for i, j in pair_calls(expected.calls, made, weigh).items()}
@@ -83,31 +77,6 @@ def pair_calls(
     return pairs
 
 
-def argument_score(
-    expected: ExpectedCall, call: ToolCall, spec: ToolSpec | None = None, rule: Rule = DEFAULT_RULE
-) -> float:
-    """Share of right arguments, in [0, 1], over all that are expected, required or given; 1.0 where there are none."""
-    return float(_share(argument_verdicts(expected, call, spec, rule)))
-
-
-def argument_verdicts(
-    expected: ExpectedCall, call: ToolCall, spec: ToolSpec | None = None, rule: Rule = DEFAULT_RULE
-) -> dict[str, bool]:
-    """Each argument that is expected, required or given -> whether it is right, given or left out."""
-    spec = spec or _NO_TOOL
-    keys = expected_arguments(expected, spec) | dict.fromkeys(call.arguments)
-    return {key: _is_right(key, expected, call, spec, rule) for key in keys}
-
-
-def expected_arguments(expected: ExpectedCall, spec: ToolSpec | None = None) -> dict[str, None]:
-    """Names of the arguments that a call is expected, or by its schema required, to decide upon; in order, as keys."""
-    places = [place for place in (*expected.accepted, *expected.optional) if place.count("/") == 1]
-    pointed = [place[1:].replace("~1", "/").replace("~0", "~") for place in places if place.startswith("/")]
-    plain = [name for name in expected.optional if not name.startswith("/")]
-    required = _required(spec or _NO_TOOL)
-    return dict.fromkeys([*expected.arguments, *expected.alternatives, *pointed, *plain, *required])
-
-
 def answer_found(expected: Expected, text: str) -> float:
     """Share of expected answers that stand in `text`; 1.0 where none is expected.
 
@@ -133,48 +102,6 @@ def end_state_reached(expected: Expected, end_state: str | None) -> bool:
     if expected.end_state is None:
         return True
     return end_state is not None and _holds(json.loads(end_state), expected.end_state, expected.rule or DEFAULT_RULE)
-
-
-def _is_right(key: str, expected: ExpectedCall, call: ToolCall, spec: ToolSpec, rule: Rule) -> bool:
-    """Whether one argument of a call is right, given or left out."""
-    schema = _properties(spec).get(key)
-    others = expected.alternatives.get(key, ())
-    may_be_absent = key in expected.optional or pointer(key) in expected.optional or None in others
-    default = [schema["default"]] if rule != "official" and isinstance(schema, dict) and "default" in schema else []
-    wanted = [expected.arguments[key]] if key in expected.arguments else []
-    wanted += (value for value in others if value is not None)
-    listed = expected.accepted.get(pointer(key), ())
-    if key not in call.arguments:
-        right = any(same_value(value, d, rule) for value in (*wanted, *listed) for d in default)
-        return key not in _required(spec) and (may_be_absent or right)
-    if rule == "official" and _properties(spec) and key not in _properties(spec):
-        return False
-    given = call.arguments[key]
-    if may_be_absent or not (wanted or listed):
-        wanted += default
-    if None in others and nulls_taken(schema, None, spec.parameters):
-        wanted.append(None)
-    leeway = Leeway(expected.accepted, expected.optional)
-    return any(
-        same_value(value, given, rule, leeway, pointer(key)) and _well_typed(schema, value, given, spec, rule)
-        for value in (*wanted, *listed)
-    )
-
-
-def _well_typed(schema: Any, wanted: Any, given: Any, spec: ToolSpec, rule: Rule) -> bool:
-    """Whether a value is also written in the types that the schema takes.
-
-    Where the expected value itself has other numbers than the schema asks for, its own types count. By the official
-    rule an expected null is right whatever the schema says.
-    """
-    root = spec.parameters
-    if not nulls_taken(schema, given, root) and not (rule == "official" and wanted is None):
-        return False
-    return floats_taken(schema, given, root) or not floats_taken(schema, wanted, root)
-
-
-def _share(verdicts: dict[str, bool]) -> Fraction:
-    return Fraction(sum(verdicts.values()), len(verdicts)) if verdicts else Fraction(1)
 
 
 def _contained(answer: str, text: str) -> bool:
@@ -203,13 +130,3 @@ def _holds(whole: Any, part: Any, rule: Rule, levels: int = 2) -> bool:
     if levels and isinstance(part, dict) and isinstance(whole, dict):
         return all(key in whole and _holds(whole[key], value, rule, levels - 1) for key, value in part.items())
     return same_value(part, whole, rule)
-
-
-def _properties(spec: ToolSpec) -> dict[str, Any]:
-    found = spec.parameters.get("properties")
-    return found if isinstance(found, dict) else {}
-
-
-def _required(spec: ToolSpec) -> list[str]:
-    found = spec.parameters.get("required")
-    return [key for key in found if isinstance(key, str)] if isinstance(found, list) else []

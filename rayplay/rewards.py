@@ -10,15 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 
+from rayplay.arguments import argument_verdicts, expected_arguments
 from rayplay.errors import RecipeError
-from rayplay.matching import (
-    answer_found,
-    argument_verdicts,
-    end_state_reached,
-    expected_arguments,
-    match_calls,
-    pair_calls,
-)
+from rayplay.matching import answer_found, end_state_reached, match_calls, pair_calls
 from rayplay.records import (
     DEFAULT_RULE,
     ExpectedCall,

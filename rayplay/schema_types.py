@@ -36,14 +36,14 @@ def _null_taken(schema: Json, value: Any) -> bool:
         return True
     if listed := _listed(schema):
         return None in listed
-    types = _types(schema)
+    types = named_types(schema)
     return not types or schema.get("nullable") is True or "any" in types or "null" in types
 
 
 def _float_taken(schema: Json, value: Any) -> bool:
     if not isinstance(value, float):
         return True
-    if types := set(_types(schema)):
+    if types := set(named_types(schema)):
         return not types & {"integer", "int"} or bool(types & {"number", "float", "double"})
     equal = [v for v in _listed(schema) if isinstance(v, int | float) and not isinstance(v, bool) and v == value]
     return not equal or any(isinstance(v, float) for v in equal)
@@ -93,7 +93,7 @@ class _Walk:
             return self._kinds(self._referred(schema["$ref"]), hops + 1)
         if listed := _listed(schema):
             return set(map(kind_of, listed))
-        found = {_KINDS.get(name, "") for name in _types(schema)}
+        found = {_KINDS.get(name, "") for name in named_types(schema)}
         return set() if "" in found else found | ({"null"} if found and schema.get("nullable") is True else set())
 
     def _referred(self, reference: Any) -> Any:
@@ -105,6 +105,12 @@ class _Walk:
             name = part.replace("~1", "/").replace("~0", "~")
             found = found.get(name) if isinstance(found, dict) else None
         return found
+
+
+def named_types(schema: Any) -> list[str]:
+    """The names under a schema's `type`; none where it does not say."""
+    named = schema.get("type") if isinstance(schema, dict) else None
+    return [name for name in (named if isinstance(named, list) else [named]) if isinstance(name, str)]
 
 
 def kind_of(value: Any) -> str:
@@ -127,11 +133,6 @@ def _children(schema: Json, value: Any) -> Iterator[tuple[Any, Any]]:
         named = named if isinstance(named, dict) else {}
         for key, item in value.items():
             yield named[key] if key in named else schema.get("additionalProperties"), item
-
-
-def _types(schema: Json) -> list[str]:
-    named = schema.get("type")
-    return [name for name in (named if isinstance(named, list) else [named]) if isinstance(name, str)]
 
 
 def _listed(schema: Json) -> list[Any]:

@@ -1,8 +1,9 @@
 """Two JSON values -> whether they are the same, by one of the rules of `rayplay.wording`.
 
-Types count: booleans never equal numbers, and null equals null alone. 5 and 5.0 are one number; whether a float may be
-written at all is the schema's business (`rayplay.schema_types`). Floats are the same up to what computing them may
-lose, relative to their size; whole numbers, and by the rules `official` and `exact` all numbers, have to be equal.
+Types count: booleans never equal numbers (but inside objects and lists by the rule `official`), and null equals null
+alone. 5 and 5.0 are one number; whether a float may be written at all is the schema's business
+(`rayplay.schema_types`). Floats are the same up to what computing them may lose, relative to their size; whole numbers,
+and by the rules `official` and `exact` all numbers, have to be equal.
 """
 
 import math
@@ -19,7 +20,7 @@ _OFFICIAL_DEPTHS = ("", "l", "o", "lo")
 
 
 class Leeway(NamedTuple):
-    """What else is right, by JSON pointer: further values of a place, and fields that may be absent."""
+    """What else is right inside, by JSON pointer: further values of a place, and fields that may be absent."""
 
     accepted: Mapping[str, Sequence[Any]] = {}
     optional: Sequence[str] = ()
@@ -54,9 +55,9 @@ class _Comparison(NamedTuple):
         """`within`: a letter for each list or object around; see _OFFICIAL_DEPTHS."""
         if len(within) > _DEEPEST:
             return False
-        if self._listed(given, at, within):
+        if within and self._listed(given, at, within):
             return True
-        if isinstance(expected, bool) or isinstance(given, bool):
+        if (isinstance(expected, bool) or isinstance(given, bool)) and not (within and self.rule == "official"):
             return expected is given
         if isinstance(expected, int | float) and isinstance(given, int | float):
             return expected == given or (self.rule == "plain" and _close(expected, given))
