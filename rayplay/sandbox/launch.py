@@ -86,7 +86,7 @@ def prepare(setup: Setup, uid: int, program: str) -> Launch:
     if setup.level is not Level.L3:
         folder, held = make_folder("rayplay-scratch-")
         folder.chmod(0o711)  # children of another uid reach their scratch by its name
-        (folder / "scratch").mkdir()
+        (folder / "scratch").mkdir(0o700)
         scratch = str(folder / "scratch")
     environment = {**ENVIRONMENT, "HOME": scratch, "TMPDIR": scratch}
     return Launch((*wrapper, *interpreter(program)), environment, folder, held, scratch, uid)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rayplay.records import Status, ToolCall
-from rayplay.sandbox.hostile import Ground, Program
+from rayplay.sandbox.hostile import SPECIAL_TOKENS, Ground, Program
+from rayplay.sandbox.hygiene import neutralise
 from rayplay.sandbox.levels import Level, Limits
 from rayplay.sandbox.pool import Sandbox
 
@@ -63,7 +64,7 @@ class SandboxTrial:
         """One call of the python tool."""
         call = ToolCall(call_id="trial", name=self.spec.name, arguments={"code": code})
         result = self.sandbox.run(self.spec, call, deadline_s=deadline_s)
-        return result.status.value, result.text
+        return result.status.value, neutralise(result.text, SPECIAL_TOKENS)  # what a tool actor does
 
     def check_after(self) -> str:
         """What is wrong after a program: a wrong good call, or processes left; "" = nothing."""
