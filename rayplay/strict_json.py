@@ -36,7 +36,7 @@ def read_json_at(text: str, at: int) -> tuple[Any, int]:
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if not is_storable(value):
-        raise ValueError("a number, a text or a depth that JSON cannot hold")
+        raise ValueError(first_unstorable(value) or f"nested deeper than {MAX_DEPTH}")
     return value, end
 
 
@@ -59,6 +59,22 @@ def is_storable(value: Any, depth: int = MAX_DEPTH) -> bool:
     return False
 
 
+def first_unstorable(value: Any, path: str = "") -> str:
+    """`key.of.it: what is wrong with it` for the first part of a value that JSON cannot hold; "" where its depth can."""
+    where = f"{path}: " if path else ""
+    if isinstance(value, dict | list):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            below = f"{path}.{key}" if path else str(key)
+            if found := first_unstorable(part, below[-200:]) or (first_unstorable(key, below[-200:])):
+                return found
+        return ""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{where}{value} is not a finite number"
+    if isinstance(value, str) and not is_unicode(value):
+        return f"{where}half of a surrogate pair is not Unicode text"
+    return "" if is_storable(value) else f"{where}a {type(value).__name__} that JSON cannot hold"
+
+
 def is_unicode(text: str) -> bool:
     """Whether a text has no half of a surrogate pair."""
     try:
@@ -75,13 +91,12 @@ def as_unicode(text: str) -> str:
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object that names a key twice means two things at once."""
-    if len({key for key, _ in pairs}) < len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return dict(pairs)
-
-
-def _refuse_constant(word: str) -> None:
-    raise ValueError(f"{word} is not JSON")
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        doubled = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"the key {doubled!r} stands twice in one object; keep one")
+    return found
 
 
 def _skip_space(text: str, at: int) -> int:
@@ -90,4 +105,4 @@ def _skip_space(text: str, at: int) -> int:
     return at
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(object_pairs_hook=_no_duplicates)

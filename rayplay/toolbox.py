@@ -10,31 +10,29 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import jsonschema
-from jsonschema.protocols import Validator
-from jsonschema.validators import validator_for
 from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
-from referencing import Registry
-from referencing.exceptions import Unresolvable
 
 from rayplay.errors import ToolboxError
 from rayplay.marks import MARK, ToolError, is_tool, tool
 from rayplay.records import Json, ToolSpec
+from rayplay.schema_check import SchemaCheck
+from rayplay.schema_names import Unknown
+from rayplay.schema_words import NOT_ALLOWED, REQUIRED
 
 __all__ = [
-    "ToolError", "check_arguments", "coerce_arguments", "find_tool", "is_tool", "read_docstring", "schema_dialect",
-    "spec_of", "tool",
+    "ToolError", "check_arguments", "coerce_arguments", "find_tool", "is_tool", "read_docstring", "spec_of", "tool",
 ]  # fmt: skip
 
 MAX_ARGUMENT_BYTES = 200_000
-MAX_ARGUMENT_DEPTH = 24
-VALIDATORS_MAX = 1024
-# Where one of these stands beside `properties`, it may name arguments too
-_MORE_ARGUMENTS = frozenset(("additionalProperties", "patternProperties", "anyOf", "oneOf", "allOf", "$ref", "if"))
+CHECKS_MAX, CHECKS_WEIGHT_MAX = 1024, 500_000  # schemas that are kept ready, and the JSON values in them
 
-_NO_NETWORK = Registry()  # where none is given, validators fetch a schema's references
-_validators: dict[int, Validator] = {}  # by the schema's identity; each holds its schema, so that no other has its id
+ABOUT_KEYS = (REQUIRED, NOT_ALLOWED)
+
+_checks: dict[
+    int, tuple[Json, SchemaCheck]
+] = {}  # by the schema's identity; the schema is held, so no other has its id
+_checks_weight = 0
 
 _ARGS_ENTRY = re.compile(r"^(\w+)\s*(?:\([^)]*\))?:\s*(.*)$")
 
@@ -67,27 +65,28 @@ def coerce_arguments(function: Callable[..., Any], arguments: Json) -> Json:
 def check_arguments(spec: ToolSpec, arguments: Any) -> str:
     """Why `arguments` do not satisfy the tool's schema, in words for the model; "" where they do.
 
-    Unknown keys are refused even where the schema is silent: a misspelt optional argument must not pass as absent. A
-    schema of somebody else's that cannot be applied (references to nowhere or in circles, another language's regular
-    expressions) refuses nothing: the tool itself will.
+    Unknown keys are refused at every level even where the schema is silent: a misspelt optional argument must not pass
+    as absent. A schema of somebody else's that cannot be applied, or a part of it (references to nowhere or in circles,
+    broken keywords, another language's regular expressions), refuses nothing: the tool itself will. Never raises;
+    bounded in time and memory whatever the schema.
     """
     if not isinstance(arguments, dict):
         return f"arguments must be an object, not {type(arguments).__name__}"
-    if _depth(arguments) > MAX_ARGUMENT_DEPTH:
-        return f"arguments are nested deeper than {MAX_ARGUMENT_DEPTH}"
-    known = spec.parameters.get("properties", {})
-    if not any(spec.parameters.get(key) for key in _MORE_ARGUMENTS):
-        for key in arguments:
-            if key not in known:
-                return f"unknown argument {str(key)[:60]!r}; {spec.name} takes: {', '.join(known) or 'none'}"
-    try:
-        error = next(iter(_validator(spec).iter_errors(arguments)), None)
-    except (Unresolvable, RecursionError, re.error):
-        return ""
-    if error is None:
-        return ""
-    where = ".".join(str(part) for part in error.absolute_path)
-    return f"{where + ': ' if where else ''}{error.message[:300]}"
+    check = _check_of(spec.parameters)
+    problem = check.problem(arguments)
+    if problem and not problem.endswith(ABOUT_KEYS):
+        return problem
+    stranger = check.unknown(arguments)  # explains a missing argument too, where that is misspelt
+    return _about(stranger, spec.name) if stranger else problem
+
+
+def _about(stranger: Unknown, tool_name: str) -> str:
+    """The sentence about an unknown key."""
+    known = ", ".join(stranger.known) or "none"
+    if not stranger.path:
+        return f"unknown argument {stranger.key[:60]!r}; {tool_name} takes: {known[:600]}"
+    where = ".".join(map(str, (*stranger.path, stranger.key[:60])))
+    return f"unknown argument {where!r}; known there: {known[:600]}"
 
 
 def find_tool(tools: Iterable[ToolSpec], name: str) -> ToolSpec | None:
@@ -129,7 +128,8 @@ def _arguments_model(function: Callable[..., Any], described: dict[str, str]) ->
         if key not in hints:
             raise ToolboxError(f"tool {function.__name__!r}: parameter {key!r} has no type; write `{key}: str` or so")
         default = ... if parameter.default is parameter.empty else parameter.default
-        fields[key] = (hints[key], FieldInfo(default=default, description=described.get(key)))
+        told = {"description": described[key]} if described.get(key) else {}  # None would hide the annotation's own
+        fields[key] = (hints[key], FieldInfo(default=default, **told))
     return create_model(function.__name__, __config__=ConfigDict(arbitrary_types_allowed=False), **fields)
 
 
@@ -142,24 +142,15 @@ def _tidy(schema: Any) -> Any:
     return {k: _tidy(v) for k, v in schema.items() if not (k == "title" and isinstance(v, str))}
 
 
-def schema_dialect(schema: Json) -> type[Validator]:
-    """The validator of the draft that a schema names, else of 2020-12."""
-    return validator_for(schema, default=jsonschema.Draft202012Validator)
-
-
-def _validator(spec: ToolSpec) -> Validator:
-    """The validator of a tool's schema: to make one costs as much as to check a call."""
-    schema = spec.parameters
-    validator = _validators.get(id(schema))
-    if validator is None:
-        if len(_validators) >= VALIDATORS_MAX:
-            _validators.clear()
-        validator = _validators[id(schema)] = schema_dialect(schema)(schema, registry=_NO_NETWORK)
-    return validator
-
-
-def _depth(value: Any, seen: int = 0) -> int:
-    if seen > MAX_ARGUMENT_DEPTH or not isinstance(value, dict | list):
-        return seen
-    children = value.values() if isinstance(value, dict) else value
-    return max((_depth(child, seen + 1) for child in children), default=seen)
+def _check_of(schema: Json) -> SchemaCheck:
+    """A schema made ready: that costs more than to check a call."""
+    global _checks_weight
+    known = _checks.get(id(schema))
+    if known is None:
+        check = SchemaCheck(schema)
+        if len(_checks) >= CHECKS_MAX or _checks_weight + check.weight > CHECKS_WEIGHT_MAX:
+            _checks.clear()
+            _checks_weight = 0
+        known = _checks[id(schema)] = (schema, check)
+        _checks_weight += check.weight
+    return known[1]
