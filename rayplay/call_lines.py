@@ -8,6 +8,7 @@ from typing import Any
 from rayplay.records import Json, Status, ToolCall, ToolResult, ToolSpec
 from rayplay.sandbox import Sandbox
 from rayplay.strict_json import read_json
+from rayplay.text_files import decode_text
 from rayplay.toolbox import find_tool
 
 Line = tuple[ToolCall, str | None]
@@ -22,7 +23,7 @@ def read_line(raw: bytes, number: int) -> Line:
     call_id = f"line-{number}"
     broken = ToolCall(call_id=call_id, problem=Status.INVALID_JSON)
     try:
-        value = read_json(raw.decode("utf-8"))
+        value = read_json(decode_text(raw) if number == 1 else raw.decode())  # a mark stands at a file's start alone
         arguments = value.get("arguments", {}) if isinstance(value, dict) else {}
         if isinstance(arguments, str):
             arguments = read_json(arguments)

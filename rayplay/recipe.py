@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from rayplay.records import DEFAULT_RULE, Json, Rule, digest
+from rayplay.schema_slips import first_slip
 
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -21,7 +22,7 @@ LevelName = Literal["L0", "L1", "L2", "L3", "L4"]
 class Section(BaseModel):
     """A part of a recipe: frozen, strict, no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Model(Section):
@@ -74,6 +75,12 @@ class ToolFunction(Section):
     description: str = ""
     type: Literal["function"] = "function"
     parameters: Json = Field(default_factory=lambda: {"type": "object", "properties": {}})
+
+    @model_validator(mode="after")
+    def _parameters_are_a_schema(self) -> "ToolFunction":
+        if slip := first_slip(self.parameters):
+            raise ValueError(f"the parameters of tool {self.name!r} are no schema: {slip}")
+        return self
 
 
 class McpServer(Section):

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 from rayplay.errors import RecipeError
 from rayplay.recipe import TAGS, Recipe
 from rayplay.records import Json
+from rayplay.strict_json import first_unstorable, read_json
+from rayplay.text_files import read_text
 
 
 def load_recipe(path: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -22,8 +24,8 @@ def load_recipe(path: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
         RecipeError: The file is missing or no JSON object, a key is unknown, or a value has the wrong type.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
         raise RecipeError(f"{path}: cannot read the recipe: {error}; the shipped ones are in configs/") from error
     return parse_recipe(text, str(path), overrides)
 
@@ -31,15 +33,17 @@ def load_recipe(path: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
 def parse_recipe(text: str, where: str, overrides: tuple[str, ...] = ()) -> Recipe:
     """`load_recipe` for a recipe that is already text; `where` names it in messages."""
     try:
-        content = json.loads(text, object_pairs_hook=lambda pairs: _no_duplicates(pairs, where))
+        content = read_json(text)
     except json.JSONDecodeError as error:
         raise RecipeError(f"{where}: line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from error
-    except RecursionError as error:
-        raise RecipeError(f"{where}: nested too deeply for a recipe") from error
+    except ValueError as error:
+        raise RecipeError(f"{where}: {error}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{where}: a recipe is a JSON object, this is a {type(content).__name__}")
     for override in overrides:
         _apply_override(content, override)
+    if found := first_unstorable(content):
+        raise RecipeError(f"{where}: {found}; --set gave it")
     try:
         return Recipe.model_validate_json(json.dumps(content))
     except ValidationError as error:
@@ -54,14 +58,6 @@ def save_recipe(recipe: Recipe) -> str:
 def recipe_schema() -> Json:
     """JSON schema of recipes, for editors."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]], where: str) -> Json:
-    keys = [key for key, _ in pairs]
-    doubled = next((key for key in keys if keys.count(key) > 1), None)
-    if doubled is not None:
-        raise RecipeError(f"{where}: the key {doubled!r} stands twice in one object; keep one")
-    return dict(pairs)
 
 
 def _apply_override(content: Json, override: str) -> None:

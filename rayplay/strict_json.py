@@ -60,7 +60,7 @@ def is_storable(value: Any, depth: int = MAX_DEPTH) -> bool:
 
 
 def first_unstorable(value: Any, path: str = "") -> str:
-    """`key.of.it: what is wrong with it` for the first part of a value that JSON cannot hold; "" where its depth can."""
+    """`key.of.it: what is wrong` for the first part of a value that JSON cannot hold; "" where only the depth is."""
     where = f"{path}: " if path else ""
     if isinstance(value, dict | list):
         for key, part in value.items() if isinstance(value, dict) else enumerate(value):

@@ -15,6 +15,7 @@ from rayplay.errors import ToolboxError
 from rayplay.records import Status, ToolCall, ToolSpec
 from rayplay.sandbox import Level, Limits, Sandbox
 from rayplay.sinks import for_line, print_json, print_text
+from rayplay.text_files import encoding_of
 from rayplay.tool_files import module_of, tool_modules_in, tools_in
 from rayplay.toolbox import find_tool
 
@@ -242,4 +243,6 @@ def read_raw_lines(path: Path) -> list[bytes]:
         text = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except OSError as error:
         raise ToolboxError(f"{path}: cannot read the calls: {error.strerror}; give a file of JSON lines") from None
+    if found := encoding_of(text):
+        raise ToolboxError(f"{path}: the calls are {found} text; save the file as UTF-8")
     return text.removesuffix(b"\n").split(b"\n") if text else []

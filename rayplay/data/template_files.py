@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from rayplay.errors import DataError
 from rayplay.records import Json, digest
+from rayplay.strict_json import read_json
+from rayplay.text_files import read_text
 
 FOLDER = Path(__file__).with_name("templates")
 HELD_OUT_ONE_IN = 4  # share of slot values that training never sees
@@ -64,7 +66,7 @@ def read_templates() -> tuple[Template, ...]:
     """All templates of the folder, in the order of file names."""
     found = []
     for path in sorted(FOLDER.glob("*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(read_text(path))
         for intent in content.get("intents", []) if isinstance(content, dict) else []:
             found += _wordings(intent)
     return tuple(found)
@@ -97,7 +99,7 @@ def _wordings(intent: Json) -> Iterator[Template]:
 @lru_cache(maxsize=1)
 def read_lists() -> dict[str, list[Any]]:
     """Words and things that slots draw from: strings, or objects with a `name` and further fields."""
-    return json.loads((FOLDER / "lists.json").read_text(encoding="utf-8"))
+    return read_json(read_text(FOLDER / "lists.json"))
 
 
 def side_of(value: Any) -> str:

@@ -9,6 +9,7 @@
 counts, where many different calls would be right. `rule`: "official", "plain" or "exact", else the recipe's.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from pydantic import Field, ValidationError
 
 from rayplay.errors import EvaluationError
 from rayplay.records import Expected, ExpectedCall, Message, Record, Rule, Task, ToolSpec
+from rayplay.strict_json import read_json
+from rayplay.text_files import read_text
 
 
 class Case(Record):
@@ -47,7 +50,7 @@ def read_case_file(path: Path) -> CaseFile:
         EvaluationError: The file is missing, is no such JSON, or two cases share an id.
     """
     try:
-        found = CaseFile.model_validate_json(path.read_text(encoding="utf-8"))
+        found = CaseFile.model_validate_json(json.dumps(read_json(read_text(path))))
     except OSError as error:
         raise EvaluationError(
             f"--tasks {path}: {error.strerror}; the shipped cases are configs/test_cases.json"
@@ -56,6 +59,8 @@ def read_case_file(path: Path) -> CaseFile:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise EvaluationError(f"--tasks {path}: {where}: {first['msg']}; see configs/test_cases.json") from error
+    except ValueError as error:
+        raise EvaluationError(f"--tasks {path}: {error}; see configs/test_cases.json") from error
     ids = [case.id for case in found.cases]
     doubled = next((case for case in ids if ids.count(case) > 1), None)
     if doubled:

@@ -69,7 +69,8 @@ def refuse(spec: ToolSpec, call: ToolCall, known: Mapping[str, ToolSpec], allow:
     try:
         size = len(encode_arguments(call))
     except (TypeError, ValueError, RecursionError) as error:
-        return Outcome(Status.BAD_ARGUMENTS, f"arguments are not JSON: {str(error)[:200]}")
+        found = check_arguments(spec, call.arguments)  # names the argument
+        return Outcome(Status.BAD_ARGUMENTS, found or f"arguments are not JSON: {str(error)[:200]}")
     if size > MAX_ARGUMENT_BYTES:
         return Outcome(Status.BAD_ARGUMENTS, f"arguments of {size} bytes; at most {MAX_ARGUMENT_BYTES} are taken")
     problem = check_arguments(spec, call.arguments)
