@@ -19,12 +19,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
-from mcp import Client, MCPError, StdioServerParameters, types
-from mcp.client.stdio import stdio_client
+from mcp import Client, MCPError, types
+from mcp.client.streamable_http import streamable_http_client
 
 from rayplay.errors import ToolboxError
-from rayplay.mcp_descriptions import allowed, describe
-from rayplay.mcp_results import as_text
+from rayplay.mcp_descriptions import ToolList, allowed
+from rayplay.mcp_results import read_result
+from rayplay.mcp_stdio import stdio_server
+from rayplay.mcp_wire import raw_result, untyped
 from rayplay.records import Json, Status, ToolCall, ToolResult, ToolSpec
 from rayplay.sandbox.hygiene import readable
 from rayplay.toolbox import check_arguments
@@ -93,13 +95,17 @@ class McpToolbox:
         self.starts = 0
         self._loop = asyncio.new_event_loop()
         self._connecting = asyncio.Lock()
+        self._checking: asyncio.Task | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="mcp-client", daemon=True)
         self._thread.start()
         try:
-            found = self._wait(self._list_tools(), 2 * start_deadline_s + 3 * GRACE_S)
-            self._specs, self.skipped = describe(found, self.label, deadline_s, url is not None)
+            found = self._wait(self._list_tools(allow), start_deadline_s + 3 * GRACE_S)
+            self._specs, self.skipped = found.specs(self.label, deadline_s, url is not None), found.skipped
+            if not self._specs and self.skipped and allow is None:
+                why = "; ".join(f"{name}: {text}" for name, text in list(self.skipped.items())[:3])
+                raise ToolboxError(f"MCP server {self.label!r} has no tool that can be offered ({why})")
             if allow is not None:
-                self._specs = allowed(self._specs, allow, self.label)
+                self._specs = allowed(self._specs, allow, self.label, found.names)
         except (FutureTimeoutError, *_FAILURES) as error:
             problem = f"MCP server {self.label!r} cannot be used: {reason(error)}{self._complaint()}"
             self.close()
@@ -160,18 +166,29 @@ class McpToolbox:
     def _wait(self, work: Any, seconds: float) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
 
-    async def _list_tools(self) -> list[types.Tool]:
+    async def _list_tools(self, allow: Sequence[str] | None) -> ToolList:
+        """All pages, judged as they come, within the time of the start; a list that does not end is cut."""
+        found, until = ToolList(allow), time.monotonic() + self._start_deadline_s  # the loop's clock too
         connection = await self._connected()
-        found: list[types.Tool] = []
         cursor: str | None = None
-        async with asyncio.timeout(self._start_deadline_s):
-            for _ in range(MAX_PAGES):
-                page = await connection.client.list_tools(cursor=cursor)
-                found += page.tools
-                cursor = page.next_cursor
-                if not cursor:
-                    break
+        try:
+            async with asyncio.timeout_at(until):
+                for _ in range(MAX_PAGES):
+                    page = await self._ask_for_tools(connection, cursor)
+                    before = len(found.names)
+                    found.add(page.get("tools"), until)
+                    cursor = page.get("nextCursor")
+                    if not isinstance(cursor, str) or not cursor or len(found.names) == before:
+                        return found
+        except TimeoutError:
+            if not found.seen:
+                raise RuntimeError(f"its list of tools did not come within {self._start_deadline_s:g} s") from None
+        found.skipped["(rest)"] = f"the list has no end within {MAX_PAGES} pages and {self._start_deadline_s:g} s"
         return found
+
+    async def _ask_for_tools(self, connection: _Connection, cursor: str | None) -> Json:
+        request = types.ListToolsRequest(params=types.PaginatedRequestParams(cursor=cursor) if cursor else None)
+        return raw_result(await connection.client.session.send_request(request, types.ListToolsResult))
 
     async def _call(self, spec: ToolSpec, arguments: Json, limit_s: float) -> tuple[Status, str]:
         """Call the tool; where the server is lost, once more for tools that may be repeated."""
@@ -184,10 +201,12 @@ class McpToolbox:
                 return Status.UNAVAILABLE, f"the MCP server cannot be started: {reason(error)}"
             try:
                 async with asyncio.timeout(limit_s):
-                    result = await connection.client.call_tool(spec.original_name or spec.name, arguments)
-                return self._read(result)
+                    params = types.CallToolRequestParams(name=spec.original_name or spec.name, arguments=arguments)
+                    request = types.CallToolRequest(params=params)
+                    result = await connection.client.session.send_request(request, types.CallToolResult)
+                    return await asyncio.to_thread(self._read, raw_result(result))
             except TimeoutError:
-                await self._check(connection)
+                self._checking = self._loop.create_task(self._check(connection))  # the next call waits for it
                 return Status.TIMEOUT, f"[stopped: no result within {limit_s:g} s]"
             except MCPError as error:
                 if error.code == types.INVALID_PARAMS:
@@ -200,9 +219,9 @@ class McpToolbox:
             await self._drop(connection)
         return Status.UNAVAILABLE, f"the MCP server was lost during this call ({problem}); it is not the call's fault"
 
-    def _read(self, result: types.CallToolResult) -> tuple[Status, str]:
-        text = self._clean(as_text(result))
-        return (Status.TOOL_ERROR if result.is_error else Status.OK), text
+    def _read(self, result: Json) -> tuple[Status, str]:
+        failed, text = read_result(result, 2 * self._output_bytes)
+        return (Status.TOOL_ERROR if failed else Status.OK), self._clean(text)
 
     def _clean(self, text: str) -> str:
         return readable(text.encode(errors="replace"), self._output_bytes)
@@ -210,6 +229,9 @@ class McpToolbox:
     async def _connected(self) -> _Connection:
         """The running connection, or a new one."""
         async with self._connecting:
+            if self._checking is not None:
+                await asyncio.wait([self._checking], timeout=CHECK_S + GRACE_S)
+                self._checking = None
             if self._connection is not None and not self._connection.task.done():
                 return self._connection
             if time.monotonic() < self._refuse_until:
@@ -246,15 +268,15 @@ class McpToolbox:
 
     def _transport(self) -> Any:
         if self.url is not None:
-            return self.url
-        args = ["-m", "rayplay.mcp_launch", str(self._memory_mb), *self._command]
-        return stdio_client(StdioServerParameters(command=sys.executable, args=args, env=self._env), self._errors)
+            return untyped(streamable_http_client(self.url))
+        command = [sys.executable, "-m", "rayplay.mcp_launch", str(self._memory_mb), *self._command]
+        return untyped(stdio_server(command, self._env, self._errors))
 
     async def _check(self, connection: _Connection) -> None:
         """Drop a connection whose server does not even list its tools; an error is an answer too."""
         try:
             async with asyncio.timeout(CHECK_S):
-                await connection.client.list_tools(cache_mode="bypass")
+                await self._ask_for_tools(connection, None)
         except MCPError as error:
             if error.code == types.CONNECTION_CLOSED:
                 await self._drop(connection)
