@@ -134,7 +134,8 @@ class Run:
         for plan in plans:
             shown = known.get(plan.task.task_id)
             with contextlib.suppress(ModelError):  # a template that cannot say it: that task has no demonstration
-                if shown is not None:
+                # a message that its author excluded from the loss is no right sample
+                if shown is not None and all(m.loss for m in shown.messages):
                     ids, mask = self.dialect.supervise(shown.messages, shown.tools)
                     samples.append(as_sample(plan.group, plan.task, shown, ids, mask))
         return samples

@@ -13,6 +13,13 @@ from rayplay.data.normal import Rejected, Toolset, read_tools
 from rayplay.data.schemas import literal
 
 Calls = list[tuple[Any, Any]]
+NAME_KEYS = (
+    "name", "api_name", "api", "function", "tool_name", "tool", "function_name", "recipient_name", "action",
+)  # fmt: skip
+ARGUMENT_KEYS = (
+    "arguments", "parameters", "args", "kwargs", "param_dict", "parameter", "tool_arguments", "tool_input",
+    "action_input", "input", "params",
+)  # fmt: skip
 _TAGS = re.compile(r"<(tool_call|TOOLCALL|call|tool_calls)>\s*(.*?)\s*(?:</\1>|\Z)", re.DOTALL)
 _REACT = re.compile(r"^\s*(?:Thought:)?(.*?)\n\s*Action:\s*(.*?)\n\s*Action Input:\s*(.*)$", re.DOTALL)
 _CONSTANTS = {"true": True, "false": False, "null": None, "none": None}
@@ -45,9 +52,8 @@ def calls_of(value: Any) -> Calls:
         raise Rejected("broken_call", f"a call is a {type(value).__name__}: {str(value)[:80]}")
     if isinstance(value.get("function"), dict):
         value = value["function"]
-    name = next((value[k] for k in ("name", "api_name", "api", "function", "tool_name") if k in value), None)
-    keys = ("arguments", "parameters", "args", "kwargs", "param_dict", "parameter")
-    return [(name, next((value[k] for k in keys if k in value), {}))]
+    name = next((value[k] for k in NAME_KEYS if k in value), None)
+    return [(name, next((value[k] for k in ARGUMENT_KEYS if k in value), {}))]
 
 
 def react_call(text: str) -> tuple[str, Calls]:

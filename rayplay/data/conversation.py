@@ -21,10 +21,22 @@ from rayplay.data.turns import Result, Turn, turn_of
 from rayplay.records import Expected, Json, Task
 
 TOOL_KEYS = ("tools", "functions", "tools_json", "available_tools", "function_definitions")
+_MOST_WRAPPINGS = 2
 _ANSWER_KEYS = ("solution", "answer", "ground_truth", "final_answer")
-_LISTED = re.compile(r"<tools?>\s*(.*?)\s*</tools?>", re.DOTALL)
-_GLAIVE = re.compile(r"access to the following (?:functions|tools)\b[^\n{\[]*?[-:.]?\s*(?=[\[{])", re.IGNORECASE)
-_QWEN = re.compile(r"\s*# Tools\s*\n.*\Z", re.DOTALL)
+_LISTED = re.compile(
+    r"<\|?(tools?|available_tools|functions?|tool_list)\|?>\s*([\[{].*?)\s*<\|?/\1\|?>"
+    r"|\[(AVAILABLE_TOOLS)\]\s*(\[.*?)\s*\[/AVAILABLE_TOOLS\]",
+    re.DOTALL | re.IGNORECASE,
+)
+_ANNOUNCED = re.compile(
+    r"(?:access to|use|provided with|given|are|have|here (?:is|are)|list of)[^\n{}\[\]]{0,60}"
+    r"\b(?:functions?|tools?|APIs?)\b[^{}\[\]]{0,120}?(?=[\[{])",
+    re.IGNORECASE,
+)
+# paragraphs of a system text that explain tools to a model, and say nothing of their author's own
+_EXPLAINS = re.compile(
+    r"\btools?\b|\bfunctions?\b|function[_ ]?call|tool_call|\bAPIs?\b|\bJSON\b|^#+ Tools", re.IGNORECASE
+)
 
 
 def read_conversation(turns: Any, tools: Toolset | None = None, *, system: Any = None, strict: bool = False) -> Builder:
@@ -94,14 +106,14 @@ def usable_of(builder: Builder, row: RawRow, context: Context, **about: Any) -> 
         usable = one(builder.demonstration(source, row_id(row), **fields))
     else:
         fields.pop("simulated", None)
-        answer = next((row.value[k] for k in _ANSWER_KEYS if _is_answer(row.value.get(k))), None)
+        answer = next((found for k in _ANSWER_KEYS if (found := _answer_texts(row.value.get(k)))), ())
         task = Task(
             task_id=f"{source}/{row_id(row)}",
             source=source,
             kind="open",
             messages=tuple(builder.messages),
             tools=tuple(builder.tools.specs),
-            expected=Expected(answer=() if answer is None else (str(answer),), check_calls=False),
+            expected=Expected(answer=answer, check_calls=False),
             **fields,
         )
         usable = Usable(tasks=(task,))
@@ -135,24 +147,30 @@ def tools_in_messages(messages: Sequence[Any]) -> Toolset:
 
 
 def without_tools(system: str) -> str:
-    """A system text without its explanation of tools and tags: what stands before it, where that is the author's."""
-    if not _listing(system) and "<tools>" not in system:
+    """A system text without its list of tools and the paragraphs that explain tools and tags to a model."""
+    found = _place_of_listing(system)
+    if found is None:
         return system
-    before = _QWEN.sub("", system)
-    return before.strip() if before != system else ""
+    start, end = found
+    # the paragraph that announces the list, and the rest of the one that it ends in, belong to it
+    before = system[:start].rpartition("\n\n")[0]
+    after = system[end:].partition("\n\n")[2]
+    own = [p for p in f"{before}\n\n{after}".split("\n\n") if p.strip() and not _EXPLAINS.search(p)]
+    return "\n\n".join(own).strip()
 
 
 def listed(turns: Any) -> list[Any]:
-    """A list of messages, also where it is JSON or Python text.
+    """A list of messages, also where it or each message is JSON or Python text.
 
     Raises:
         Rejected: It is none.
     """
-    if isinstance(turns, str):
-        turns = literal(turns)
+    for _ in range(_MOST_WRAPPINGS):
+        turns = literal(turns) if isinstance(turns, str) else turns
     if not isinstance(turns, list):
         raise Rejected("wrong_format", f"messages are a {type(turns).__name__}, not a list")
-    return turns
+    # a text among messages stays as it is where it is no message: whoever reads it says so
+    return [(literal(m) or m) if isinstance(m, str) and m[:1] == "{" else m for m in turns]
 
 
 def _speak(builder: Builder, turn: Turn) -> None:
@@ -175,6 +193,9 @@ def answer(builder: Builder, results: list[Result]) -> None:
         elif waiting > 1:
             builder.repairs.add("one_result_for_all_calls")
             results = [Result(results[0].content)] * waiting
+    elif waiting == 1 and len(results) > 1 and len({r.call_id for r in results}) == 1:
+        builder.repairs.add("results_joined")
+        results = [replace(results[0], content="\n".join(r.content for r in results))]
     for result in results:
         builder.result(result.content, result.name, result.call_id)
 
@@ -210,11 +231,21 @@ def _system_text(message: Any) -> str:
 
 def _listing(system: str) -> str:
     """The definitions in a system text; "" where it lists none."""
-    found = [text for text in _LISTED.findall(system) if text[:1] in ("[", "{")]
-    if found:
-        return found[-1]
-    glaive = _GLAIVE.search(system)
-    return _json_prefix(system[glaive.end() :]) if glaive else ""
+    found = _place_of_listing(system)
+    return system[found[0] : found[1]] if found else ""
+
+
+def _place_of_listing(system: str) -> tuple[int, int] | None:
+    """Where the definitions stand in a system text: between tags, or as JSON after words that announce them."""
+    tagged = list(_LISTED.finditer(system))
+    if tagged:
+        last = tagged[-1]  # earlier ones are examples
+        return last.span(2) if last[2] else last.span(4)
+    for announced in _ANNOUNCED.finditer(system):
+        text = _json_prefix(system[announced.end() :])
+        if '"name"' in text:
+            return announced.end(), announced.end() + len(text)
+    return None
 
 
 def _json_prefix(text: str) -> str:
@@ -230,5 +261,9 @@ def _json_prefix(text: str) -> str:
     return text[:at].rstrip(" \t\r\n,")
 
 
-def _is_answer(value: Any) -> bool:
-    return isinstance(value, str | int | float) and not isinstance(value, bool) and str(value).strip() != ""
+def _answer_texts(value: Any) -> tuple[str, ...]:
+    """What an answer must hold, as a row states it: a text, a number, or a list of these."""
+    found = value if isinstance(value, list) else [value]
+    if not all(isinstance(v, str | int | float) and not isinstance(v, bool) for v in found):
+        return ()
+    return tuple(str(v) for v in found if str(v).strip())

@@ -10,12 +10,14 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rayplay.data.schemas import fit, literal, read_values, schema_of_parameters
+from rayplay.data.schemas import fit, literal, schema_of_parameters
+from rayplay.dialects.xml_calls import typed
 from rayplay.records import Demonstration, Expected, ExpectedCall, Json, Message, Preference, Task, ToolCall, ToolSpec
 from rayplay.toolbox import check_arguments
 
 MAX_CONTENT_CHARS = 200_000
 MAX_TOOLS = 128
+_MOST_WRAPPINGS = 2  # JSON text of JSON text is what careless exports write
 _NAME_KEYS = ("name", "api_name", "Name", "apiName")
 _PARAMETER_KEYS = (
     "parameters", "input_parameters", "arguments", "inputSchema", "input_schema", "parametersJsonSchema",
@@ -103,7 +105,10 @@ class Toolset:
 
     def all_of(self, name: str) -> Sequence[ToolSpec]:
         """Every tool of that written or valid name."""
-        return self._by_name.get(name) or self._by_name.get(name.strip()) or ()
+        bare = name.strip()
+        return next(
+            (found for key in (name, bare, bare.removeprefix("functions.")) if (found := self._by_name.get(key))), ()
+        )
 
 
 class Builder:
@@ -245,6 +250,11 @@ class Builder:
 class TextArguments(dict[str, str]):
     """Arguments whose values stand as bare text, as XML-like syntaxes write them: their schema says what they are."""
 
+    def read(self, schema: Json) -> Json:
+        """The values that the texts stand for, by an object's schema."""
+        known = schema.get("properties", {})
+        return {name: typed(text, known.get(name, {}), schema) for name, text in self.items()}
+
 
 def checked(spec: ToolSpec, arguments: Any, strict: bool = False) -> Json:
     """Arguments as their schema wants them.
@@ -253,7 +263,7 @@ def checked(spec: ToolSpec, arguments: Any, strict: bool = False) -> Json:
         Rejected: They are no object, or violate the schema.
     """
     if isinstance(arguments, TextArguments):
-        arguments = read_values(arguments, spec.parameters)
+        arguments = arguments.read(spec.parameters)
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments or "{}")
@@ -293,8 +303,8 @@ def read_tool(raw: Any) -> ToolSpec:
     """A tool definition in any of the public shapes (OpenAI, bare function, Seal-Tools, API-Bank, xLAM) -> ToolSpec."""
     if isinstance(raw, str):
         raw = _read_text(raw)
-    if isinstance(raw, dict) and isinstance(raw.get("function"), dict):
-        raw = raw["function"]
+    if isinstance(raw, dict) and isinstance(raw.get("function"), dict | str):
+        raw = raw["function"] if isinstance(raw["function"], dict) else _read_text(raw["function"])
     if not isinstance(raw, dict):
         raise Rejected("broken_tools", f"a definition is a {type(raw).__name__}")
     name = next((raw[k] for k in _NAME_KEYS if isinstance(raw.get(k), str)), "")
@@ -319,12 +329,15 @@ def read_tool(raw: Any) -> ToolSpec:
 
 def _is_built_in(raw: Any) -> bool:
     """`{"type": "code_interpreter"}`, `{"google_search": {}}`: a service of an API, which has no definition."""
-    if not isinstance(raw, dict) or raw.get("function") or any(isinstance(raw.get(k), str) for k in _NAME_KEYS):
+    if not isinstance(raw, dict) or raw.get("function"):
         return False
     kind = raw.get("type")
+    if any(isinstance(raw.get(k), str) for k in _NAME_KEYS):
+        described = any(raw.get(k) is not None for k in (*_PARAMETER_KEYS, "description"))
+        return isinstance(kind, str) and kind not in ("function", "custom", "object", "tool") and not described
     if isinstance(kind, str):
         return kind != "function"
-    return len(raw) == 1 and isinstance(next(iter(raw.values())), dict) and "function" not in raw
+    return len(raw) == 1 and isinstance(next(iter(raw.values())), dict)
 
 
 def _defines(spec: ToolSpec) -> tuple[str, Json]:
@@ -341,15 +354,25 @@ def valid_name(name: str) -> str:
 
 def read_tools(raw: Any) -> Toolset:
     """A list of definitions, or its JSON text, or a list of JSON texts -> Toolset."""
-    if isinstance(raw, str):
-        raw = _read_text(raw) if raw.strip() else []
+    for _ in range(_MOST_WRAPPINGS):
+        if isinstance(raw, str):
+            raw = _read_text(raw) if raw.strip() else []
     if isinstance(raw, dict):
-        raw = [raw]
+        raw = _named(raw) or [raw]
     if raw is None:
         raw = []
     if not isinstance(raw, list):
         raise Rejected("broken_tools", f"tools are a {type(raw).__name__}")
     return Toolset(tool for item in raw for tool in _declared(item))
+
+
+def _named(raw: Json) -> list[Json]:
+    """A mapping of names to definitions as a list; [] where it is a definition itself."""
+    if any(k in raw for k in (*_NAME_KEYS, "function", "type")) or not all(isinstance(v, dict) for v in raw.values()):
+        return []
+    if not any(k in v for v in raw.values() for k in (*_PARAMETER_KEYS, "description")):
+        return []
+    return [{"name": name, **definition} for name, definition in raw.items()]
 
 
 def _declared(item: Any) -> list[Any]:

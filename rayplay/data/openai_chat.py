@@ -6,12 +6,13 @@ the user's is a Task.
 
 from typing import Any
 
-from rayplay.data.conversation import read_conversation, tools_of, usable_of
+from rayplay.data.conversation import listed, read_conversation, tools_of, usable_of
 from rayplay.data.normal import Rejected
 from rayplay.data.reading import RawRow
-from rayplay.data.schemas import literal
 from rayplay.data.source import Context, Source, Usable
 from rayplay.data.turns import role_of
+
+_MESSAGES = ("messages", "conversations", "conversation", "dialogue", "dialog", "turns", "trajectory")
 
 
 def matches(value: Any) -> bool:
@@ -29,9 +30,11 @@ def messages_in(value: Any) -> list[Any] | None:
     """The list of messages, also where it is JSON text (as Parquet columns hold it)."""
     if not isinstance(value, dict):
         return None
-    messages = next((value[k] for k in ("messages", "conversations", "conversation") if value.get(k) is not None), None)
-    messages = literal(messages) if isinstance(messages, str) else messages
-    return messages if isinstance(messages, list) else None
+    messages = next((value[k] for k in _MESSAGES if value.get(k) is not None), None)
+    try:
+        return listed(messages)
+    except Rejected:
+        return None
 
 
 def read(row: RawRow, context: Context) -> Usable:

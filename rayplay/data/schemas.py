@@ -250,33 +250,5 @@ class _JsonConstants(ast.NodeTransformer):
         return ast.Constant(_CONSTANTS[node.id]) if node.id in _CONSTANTS else node
 
 
-def read_values(texts: dict[str, str], schema: Json) -> Json:
-    """Argument values that stand as bare text (as XML-like calls hold them) -> values of the kinds that `schema` wants.
-
-    A text stays text where its schema accepts a string; else it is read as JSON where it is JSON.
-    """
-    known = schema.get("properties", {})
-    return {name: _read_value(text, known.get(name, {})) for name, text in texts.items()}
-
-
-def _read_value(text: str, schema: Json) -> Any:
-    kinds = _kinds(schema)
-    is_null = text.strip() in ("null", "None")
-    if text in schema.get("enum", ()) or ("string" in kinds and not (is_null and "null" in kinds)):
-        return text
-    read = literal(text)
-    return text if read is None and not is_null else read
-
-
-def _kinds(schema: Json) -> set[str]:
-    """The JSON types that a schema names, those of its alternatives included."""
-    written = schema.get("type", [])
-    kinds = {written} if isinstance(written, str) else set(written)
-    for key in ("anyOf", "oneOf", "allOf"):
-        for inner in schema.get(key, ()):
-            kinds |= _kinds(inner) if isinstance(inner, dict) else set()
-    return kinds
-
-
 def _refuse(word: str) -> None:
     raise ValueError(f"{word} is not JSON")

@@ -11,7 +11,7 @@ from typing import Any
 
 from rayplay.data.conversation import listed
 from rayplay.data.normal import Rejected, TextArguments, Toolset
-from rayplay.data.schemas import literal, read_values
+from rayplay.data.schemas import literal
 from rayplay.data.turns import Turn, content_text, role_of, turn_of
 from rayplay.pairs import reason_of
 from rayplay.records import Message, Reason, ToolCall
@@ -105,7 +105,7 @@ def _arguments(name: Any, arguments: Any, tools: Toolset) -> dict[str, Any] | No
     """The arguments as an object; None where they are none."""
     if isinstance(arguments, TextArguments):
         spec = tools.find(name) if isinstance(name, str) else None
-        return read_values(arguments, spec.parameters if spec else {})
+        return arguments.read(spec.parameters if spec else {})
     if isinstance(arguments, str):
         read = literal(arguments) if arguments.strip() not in ("", "null") else {}
         return read if isinstance(read, dict) else None

@@ -10,11 +10,24 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from rayplay.data.calltext import Calls, bracket_calls, calls_of, json_objects, react_call, split_outside
+from rayplay.data.calltext import (
+    ARGUMENT_KEYS,
+    NAME_KEYS,
+    Calls,
+    bracket_calls,
+    calls_of,
+    json_objects,
+    react_call,
+    split_outside,
+)
 from rayplay.data.normal import Rejected, TextArguments, Toolset
 from rayplay.data.schemas import literal
 
-_THINKING = re.compile(r"(<think>.*?(?:</think>|\Z)|\A(?:(?!<think>).)*?</think>)", re.DOTALL)
+_THINKING = re.compile(
+    r"(<think>.*?(?:</think>|\Z)|\A(?:(?!<think>).)*?</think>|\[THINK\].*?(?:\[/THINK\]|\Z)"
+    r"|<(?:thinking|thought|reasoning)>.*?(?:</(?:thinking|thought|reasoning)>|\Z)|<\|channel>thought.*?(?:<channel\|>|\Z))",
+    re.DOTALL,
+)
 _TAGS = "tool_calls|tool_call|TOOLCALL|TOOL_CALL|functioncall|function_calls|function_call|call"
 # opening mark -> closing mark; `\Z` where a family may end a message without closing
 _MARKS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -65,8 +78,7 @@ def calls_in_text(text: str, tools: Toolset) -> tuple[str, Calls]:
     text = _ANALYSIS.sub(lambda m: f"<think>{m[1]}</think>", _PREFIXES.sub(r"\1", text))
     for n, part in enumerate(_THINKING.split(text)):
         if n % 2:
-            thought = part.removeprefix("<think>").removesuffix("</think>").strip()
-            said.append(f"<think>{thought}</think>" if thought else "")
+            said.append(_as_thinking(part))
             continue
         rest, found = marked_calls(part)
         if not found:
@@ -74,6 +86,12 @@ def calls_in_text(text: str, tools: Toolset) -> tuple[str, Calls]:
         said.append(rest.strip())
         calls.extend(found)
     return ("\n".join(part for part in said if part), calls) if calls else (text, [])
+
+
+def _as_thinking(part: str) -> str:
+    """A stretch of thinking under the usual tags; "" where it is blank."""
+    thought = re.sub(r"</?(?:think|thinking|thought|reasoning)>|\[/?THINK\]|<\|channel>thought|<channel\|>", "", part)
+    return f"<think>{thought.strip()}</think>" if thought.strip() else ""
 
 
 def marked_calls(text: str) -> tuple[str, Calls]:
@@ -273,13 +291,15 @@ _READERS: tuple[Callable[[str], Calls | None], ...] = (
 
 _ENDS = re.compile(r"\s*(?:<\|(?:eot_id|eom_id|im_end|end_of_text|endoftext|end|return)\|>|</s>)\s*\Z")
 _FENCE = re.compile(r"\A```(?:json|python|xml)?\s*\n(.*?)\n?```\Z", re.DOTALL)
-_KEYS = {"name", "arguments", "parameters", "args", "id", "type", "function", "call_id", "tool_call_id", "tool"}
-_ARGUMENT_KEYS = ("arguments", "parameters", "args")
+_KEYS = {*NAME_KEYS, *ARGUMENT_KEYS, "id", "type", "call_id", "tool_call_id"}
+_LISTS = ("tool_calls", "tool_uses", "function_calls")
 
 
 def _bare_calls(text: str, tools: Toolset) -> tuple[str, Calls]:
     """Calls without a mark: the whole text, or all that follows a line of prose."""
     body = _ENDS.sub("", text).strip()
+    if re.fullmatch(r"`[^`]+`", body):
+        body = body.strip("`")
     fenced = _FENCE.match(body)
     said, whole = "", _whole_calls(fenced[1].strip() if fenced else body, tools)
     if not whole and "Action Input:" in body:
@@ -299,12 +319,11 @@ def _bare_calls(text: str, tools: Toolset) -> tuple[str, Calls]:
 def _whole_calls(body: str, tools: Toolset) -> Calls | None:
     """The calls of a text that is nothing else."""
     if body[:1] in ("{", "["):
-        value = literal(body)
-        if isinstance(value, dict) and isinstance(value.get("tool_calls"), list) and value["tool_calls"]:
-            value = value["tool_calls"]
-        items = value if isinstance(value, list) else [value]
+        items = _values(body)
         if items and all(_is_call(item) for item in items):
             return calls_of(items)
+        if items and all(isinstance(i, dict) and i and _are_named(i, tools) for i in items):
+            return [call for item in items for call in item.items()]
     try:
         calls = python_calls(body) if body.endswith((")", "]")) else None
     except Rejected:  # words in brackets, as a song's [Chorus (twice)]
@@ -312,6 +331,24 @@ def _whole_calls(body: str, tools: Toolset) -> Calls | None:
     if not calls or _are_known(calls, tools):
         return calls or None
     return calls if body.startswith("[") and any(arguments for _, arguments in calls) else None
+
+
+def _values(body: str) -> list[Any]:
+    """The JSON or Python values of a text: one, the members of a list, or several one after another."""
+    value = literal(body)
+    if value is None:
+        try:
+            return json_objects(body)
+        except Rejected:
+            return []
+    held = next((value[k] for k in _LISTS if isinstance(value.get(k), list)), None) if isinstance(value, dict) else None
+    value = held or value
+    return value if isinstance(value, list) else [value]
+
+
+def _are_named(value: dict[str, Any], tools: Toolset) -> bool:
+    """`{"f": {"a": 1}}`: names of known tools with their arguments."""
+    return all(tools.find(name) and isinstance(arguments, dict) for name, arguments in value.items())
 
 
 def _are_known(calls: Calls, tools: Toolset) -> bool:
@@ -323,20 +360,23 @@ def _is_call(value: Any) -> bool:
     if not isinstance(value, dict) or not set(value) <= _KEYS:
         return False
     inner = value["function"] if isinstance(value.get("function"), dict) else value
-    named = any(isinstance(inner.get(k), str) for k in ("name", "function", "tool"))
-    return named and any(isinstance(inner.get(k), dict | str) for k in _ARGUMENT_KEYS)
+    named = any(isinstance(inner.get(k), str) for k in NAME_KEYS)
+    return named and any(isinstance(inner.get(k), dict | str) for k in ARGUMENT_KEYS)
 
 
 def _refuse_hidden(text: str, tools: Toolset) -> None:
     """Raise Rejected where a call of a known tool stands within other text."""
     for spec in tools.specs:
         for name in {spec.name, spec.original_name or spec.name}:
-            if name not in text:
-                continue
-            shown = re.escape(name)
-            call = rf'"(?:name|function)"\s*:\s*"{shown}"\s*,\s*"(?:arguments|parameters|args)"|\[\s*{shown}\('
-            if re.search(call, text):
+            if name in text and re.search(_hidden_call(re.escape(name)), text):
                 raise Rejected("call_as_text", text)
+
+
+def _hidden_call(name: str) -> str:
+    """A pattern of a call of that tool: JSON with a name and arguments in either order, `[f(`, or tags of its name."""
+    named, given = (rf'"(?:{"|".join(keys)})"\s*:\s*' for keys in (NAME_KEYS, ARGUMENT_KEYS))
+    json_call = rf'{named}"(?:functions\.)?{name}"\s*,\s*{given}|{given}[{{"\[][^\n]{{0,2000}}?{named}"{name}"'
+    return rf'{json_call}|\[\s*{name}\(|<{name}>|\{{\s*"{name}"\s*:\s*\{{'
 
 
 def _without_newlines(text: str) -> str:

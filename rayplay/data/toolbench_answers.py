@@ -146,7 +146,7 @@ def winning_path(root: Json) -> list[Json] | None:
                 nodes.append(above[0])
                 above = above[1]
             return nodes[::-1]
-        for child in reversed([c for c in node.get("children") or [] if isinstance(c, dict)]):
+        for child in reversed(_children(node)):
             stack.append((child, (node, above)))
     return None
 
@@ -186,9 +186,9 @@ def _preferences(path: list[Json], player: Player, row: RawRow, context: Context
     seen: set[str] = set()
     for depth in range(1, len(path)):
         parent = path[depth - 1]
-        if parent.get("node_type") not in ("Action Input", None) and len(parent.get("children") or []) > 1:
+        if parent.get("node_type") not in ("Action Input", None) and len(_children(parent)) > 1:
             continue  # siblings between a thought and its action share the thought: no decision parts there
-        for sibling in (c for c in parent.get("children") or [] if isinstance(c, dict) and c is not path[depth]):
+        for sibling in (c for c in _children(parent) if c is not path[depth]):
             before = steps_of(path[:depth])
             prompt = player.builder(before)
             chosen = player.builder(steps_of(path)).messages[len(prompt.messages) :]
@@ -209,7 +209,7 @@ def _attempts(node: Json) -> Iterator[list[Json]]:
     stack = [(node, [node])]
     while stack:
         at, path = stack.pop()
-        children = [c for c in at.get("children") or [] if isinstance(c, dict)]
+        children = _children(at)
         if not children:
             yield path
         stack.extend((c, [*path, c]) for c in reversed(children))
@@ -248,6 +248,12 @@ def _read_arguments(arguments: Any) -> Json:
 def _id(row: RawRow) -> str:
     name = row.file.replace("\\", "/").rsplit("/", 2)[-2:]
     return "/".join(name).removesuffix(".json") if row.line <= 1 and not row.key else row_id(row)
+
+
+def _children(node: Json) -> list[Json]:
+    """The nodes below one."""
+    below = node.get("children")
+    return [child for child in below if isinstance(child, dict)] if isinstance(below, list) else []
 
 
 SOURCE = Source("toolbench-answers", matches, read)

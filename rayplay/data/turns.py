@@ -32,11 +32,16 @@ _SPELLINGS: dict[str, tuple[str, ...]] = {
 ROLES = {spelling: role for role, spellings in _SPELLINGS.items() for spelling in spellings}
 _ROLE_KEYS = ("role", "from", "type", "author", "speaker")
 _CONTENT_KEYS = ("content", "value", "parts", "text", "output")
-_THINKING_KEYS = ("reasoning_content", "reasoning", "thinking", "thought")
+_THINKING_KEYS = (
+    "reasoning_content", "reasoning", "thinking", "thought", "thoughts", "reasoning_text", "reasoning_details",
+    "thinking_blocks",
+)  # fmt: skip
 _CALL_KEYS = ("tool_calls", "function_call", "function_calls", "tool_call")
 _ID_KEYS = ("tool_call_id", "tool_use_id", "toolUseId", "call_id")
 _NAME_KEYS = ("name", "tool_name")
-_LOSS_KEYS = ("weight", "loss_weight", "loss", "train", "training", "trainable", "calculate_loss")
+_LOSS_KEYS = (
+    "weight", "loss_weight", "loss_scale", "loss_mask", "loss", "train", "training", "trainable", "calculate_loss",
+)  # fmt: skip
 _NO_LOSS_KEYS = ("masked", "mask", "is_masked", "ignore_loss")
 _TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 _THINKING_PARTS = ("thinking", "reasoning", "thought", "think")
@@ -216,8 +221,8 @@ def _result_part(part: Json) -> Result:
 
 def _add_assistant(turn: Turn, message: Json, tools: Toolset) -> None:
     """Thinking, calls in fields and calls in the text."""
-    thinking = "\n".join(t for t in (_prose(message.get(k)) for k in _THINKING_KEYS) if t)
-    turn.thinking = turn.thinking or thinking
+    fields = (_prose(message.get(k)) for k in _THINKING_KEYS)  # servers give the same under several names
+    turn.thinking = turn.thinking or next((text for text in fields if text.strip()), "")
     extra = message.get("additional_kwargs")
     held = {**(extra if isinstance(extra, dict) else {}), **{k: v for k, v in message.items() if v}}
     raw = next((held[k] for k in _CALL_KEYS if held.get(k)), None)
@@ -230,6 +235,8 @@ def _add_assistant(turn: Turn, message: Json, tools: Toolset) -> None:
         raise Rejected("call_as_text", turn.text)
     if found and turn.calls:
         turn.repairs.add("call_said_twice")
+    if found:
+        turn.repairs.discard("object_written_as_text")
     turn.text, turn.calls = said, turn.calls or found
 
 

@@ -4,8 +4,12 @@ import json
 
 import pytest
 
-from rayplay.data.conversation import hear, read_conversation
+from rayplay.data.conversation import hear, read_conversation, usable_of
 from rayplay.data.normal import Rejected, read_tools
+from rayplay.data.reading import RawRow
+from rayplay.data.sides import read_rejected, why
+from rayplay.data.source import Context
+from rayplay.records import Message
 
 LAMP = {
     "name": "set_lamp",
@@ -143,3 +147,121 @@ def test_a_completion_goes_on_after_its_prompt():
     builder = read_conversation([ASKED], tools())
     hear(builder, [{"role": "assistant", "content": "Fine."}])
     assert [m.role for m in builder.messages] == ["user", "assistant"]
+
+
+EXPLAINED = [
+    "You call functions. Signatures stand within <tools></tools> tags. <tools>\n{tool}\n</tools>\nUse <tool_call>.",
+    "You have access to the following functions. Use them if required -\n{tool}",
+    "Here is a list of functions in JSON format that you can invoke.\n[{tool}]",
+    "[AVAILABLE_TOOLS] [{tool}][/AVAILABLE_TOOLS]",
+    "<|tool|>[{tool}]<|/tool|>",
+]
+
+
+@pytest.mark.parametrize("text", EXPLAINED, ids=range(len(EXPLAINED)))
+@pytest.mark.parametrize("own", ["", "You look after lamps."])
+def test_tools_are_found_in_a_system_text_and_its_own_words_are_kept(text, own):
+    system = "\n\n".join(part for part in (own, text.replace("{tool}", json.dumps(LAMP))) if part)
+    called = {"role": "assistant", "content": f"<tool_call>{json.dumps(CALL)}</tool_call>"}
+    builder = read_conversation([{"role": "system", "content": system}, ASKED, called])
+    assert [t.name for t in builder.tools.specs] == ["set_lamp"]
+    assert [m.content for m in builder.messages if m.role == "system"] == ([own] if own else [])
+    assert builder.messages[-1].tool_calls[0].arguments == CALL["arguments"]
+
+
+def test_a_system_text_that_speaks_of_tools_is_the_authors_own():
+    assert said({"role": "system", "content": "People ask about tools [hammers]."}, ASKED)[0][1].endswith("[hammers].")
+
+
+DEFINITIONS = [
+    [{"type": "function", "function": LAMP}],
+    [{"type": "function", "function": json.dumps(LAMP)}],
+    [json.dumps({"type": "function", "function": LAMP})],
+    json.dumps([LAMP]),
+    json.dumps(json.dumps([LAMP])),
+    str([LAMP]),
+    {"set_lamp": {"description": "Dims a lamp.", "parameters": LAMP["parameters"]}},
+    [{"name": "set_lamp", "description": "Dims a lamp.", "input_schema": LAMP["parameters"]}],
+    [{"name": "set_lamp", "description": "Dims a lamp.", "parameters": json.dumps(LAMP["parameters"])}],
+    [{"functionDeclarations": [LAMP]}],
+    [LAMP, LAMP],
+    [LAMP, {"type": "code_interpreter"}, {"google_search": {}}, {"type": "web_search_2025", "name": "web_search"}],
+]
+
+
+@pytest.mark.parametrize("raw", DEFINITIONS, ids=range(len(DEFINITIONS)))
+def test_definitions_are_read_from_every_shape(raw):
+    (spec,) = read_tools(raw).specs
+    assert (spec.name, spec.description) == ("set_lamp", "Dims a lamp.")
+    assert set(spec.parameters["properties"]) == {"room", "level", "tags"}
+
+
+def test_built_in_tools_are_left_out_and_counted():
+    assert read_conversation([ASKED], read_tools(DEFINITIONS[-1])).repairs == {"built_in_tool_left_out"}
+
+
+def test_two_tools_of_one_name_are_told_apart_by_their_arguments():
+    other = {"name": "set_lamp", "parameters": {"type": "object", "properties": {"colour": {"type": "string"}}}}
+    called = {"role": "assistant", "tool_calls": [{"function": CALL}]}
+    builder = read_conversation([ASKED, called], read_tools([other, LAMP]))
+    assert builder.messages[-1].tool_calls[0].name == builder.tools.specs[1].name == "set_lamp_2"
+
+
+def test_a_row_that_ends_with_the_user_is_a_task_with_its_answer():
+    row = RawRow({"solution": [4, "lux"]}, "rows.jsonl", 3)
+    builder = read_conversation(
+        [ASKED, TWO, {"role": "tool", "content": "[4, 0]"}, {"role": "assistant", "content": "Yes."}, ASKED], tools()
+    )
+    usable = usable_of(builder, row, Context("mine"))
+    assert not usable.demonstrations
+    (task,) = usable.tasks
+    assert (task.kind, task.expected.answer, task.expected.check_calls) == ("open", ("4", "lux"), False)
+    assert len(task.messages) == 6
+
+
+def test_calls_said_twice_are_made_once():
+    both = {
+        "role": "assistant",
+        "content": f"Now.\n<tool_call>{json.dumps(CALL)}</tool_call>",
+        "tool_calls": [{"function": CALL}],
+    }
+    builder = read_conversation([ASKED, both], tools())
+    assert (builder.messages[-1].content, len(builder.messages[-1].tool_calls)) == ("Now.", 1)
+    assert builder.repairs == {"call_said_twice"}
+    other = {**both, "tool_calls": [{"function": {"name": "other", "arguments": {}}}]}
+    with pytest.raises(Rejected, match="call_as_text"):
+        read_conversation([ASKED, other], tools())
+
+
+def test_a_rejected_call_that_cannot_be_read_stays_as_it_is_written():
+    written = '{"room": "attic'
+    call = {"role": "assistant", "tool_calls": [{"function": {"name": "set_lamp", "arguments": written}}]}
+    side = read_rejected([call], tools())
+    assert side.is_broken and not side.messages[0].tool_calls
+    assert written in side.messages[0].content
+    chosen = read_conversation([ASKED, {"role": "assistant", "tool_calls": [{"function": CALL}]}], tools()).messages[1:]
+    assert why(chosen, side) == "invalid_json"
+    fine = read_rejected([{"role": "assistant", "content": "No."}], tools())
+    assert why(chosen, fine) == "no_call"
+    assert why([Message(role="assistant", content="Yes.")], fine) == "dataset_preference"
+
+
+def test_a_name_with_brackets_is_called_as_it_is_written():
+    odd = read_tools([{"name": "Lamp (Attic, V2)", "parameters": LAMP["parameters"]}])
+    builder = read_conversation([ASKED, {"role": "assistant", "content": '[Lamp (Attic, V2)(room="attic")]'}], odd)
+    assert builder.messages[-1].tool_calls[0].arguments == {"room": "attic"}
+
+
+def test_constants_are_read_outside_of_strings_alone():
+    builder = read_conversation(
+        [
+            ASKED,
+            {
+                "role": "assistant",
+                "content": "<tool_call>{'name': 'set_lamp', 'arguments': "
+                "{'room': 'is it true', 'tags': [true, null]}}</tool_call>",
+            },
+        ],
+        tools(),
+    )
+    assert builder.messages[-1].tool_calls[0].arguments == {"room": "is it true", "tags": [True, None]}
