@@ -7,6 +7,7 @@ from typing import NamedTuple
 from rayplay.actors.cluster import Cluster, check_room
 from rayplay.actors.training import SHARED_CPU
 from rayplay.bfcl_rounds import check_bfcl
+from rayplay.credentials import with_secrets
 from rayplay.dialects import Dialect
 from rayplay.errors import ModelError, RecipeError, ResourceError, ToolboxError
 from rayplay.mcp_tools import McpToolbox
@@ -147,7 +148,7 @@ def defining_module(name: str) -> str:
 
 
 def mcp_servers(recipe: Recipe) -> list[Json]:
-    """The recipe's MCP servers as arguments of `McpToolbox`."""
+    """The recipe's MCP servers; `with_secrets` makes arguments of `McpToolbox` of each."""
     return [entry.mcp.model_dump() for entry in recipe.tools if isinstance(entry, McpTools)]
 
 
@@ -161,7 +162,7 @@ def load_tools(recipe: Recipe) -> tuple[ToolSpec, ...]:
     with Sandbox(tool_modules(recipe), require=recipe.sandbox.require, size=1) as sandbox:
         specs = list(sandbox.describe())
     for server in mcp_servers(recipe):
-        with McpToolbox(**server) as box:
+        with McpToolbox(**with_secrets(server)) as box:
             specs += box.describe()
     whole = {entry for entry in recipe.tools if isinstance(entry, str)}
     defined = {entry.name: entry for entry in recipe.tools if isinstance(entry, ToolFunction)}

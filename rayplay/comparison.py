@@ -40,7 +40,7 @@ from rayplay.recipe import Evaluation, Recipe
 from rayplay.records import Demonstration, Json, Task, Trajectory
 from rayplay.rewards import success
 from rayplay.run import Run
-from rayplay.store import RunFolder, read_lines
+from rayplay.store import PRIVATE_FOLDER, RunFolder, read_lines
 
 NOBODY = Endpoint("http://127.0.0.1:9/v1", "none")  # listens there: nothing is left to be asked
 
@@ -239,7 +239,7 @@ def _opened(
     found, specs, dialect = check(recipe)
     kept = RunFolder(folder / "own")
     logs = kept.path / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
+    logs.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
     with ExitStack() as stack:
         with say.stage("start", "Ray, tool actors and an engine", 1):
             stack.enter_context(open_recipe_cluster(recipe))

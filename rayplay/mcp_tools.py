@@ -22,6 +22,7 @@ from typing import IO, Any
 from mcp import Client, MCPError, types
 from mcp.client.streamable_http import streamable_http_client
 
+from rayplay.credentials import redact
 from rayplay.errors import ToolboxError
 from rayplay.mcp_descriptions import ToolList, allowed
 from rayplay.mcp_results import read_result
@@ -81,7 +82,7 @@ class McpToolbox:
         memory_mb: int = 4096,
         output_bytes: int = 65536,
     ) -> None:
-        self.label = url or " ".join([command or "", *args])
+        self.label = redact(url or " ".join([command or "", *args]))
         self.url = url
         # "python" means the one that runs us: a recipe cannot know where its packages are
         self._command = [sys.executable if command == "python" else command or "", *args]
@@ -106,6 +107,7 @@ class McpToolbox:
                 raise ToolboxError(f"MCP server {self.label!r} has no tool that can be offered ({why})")
             if allow is not None:
                 self._specs = allowed(self._specs, allow, self.label, found.names)
+            self._specs = tuple(ToolSpec.model_validate_json(redact(spec.model_dump_json())) for spec in self._specs)
         except (FutureTimeoutError, *_FAILURES) as error:
             problem = f"MCP server {self.label!r} cannot be used: {reason(error)}{self._complaint()}"
             self.close()
@@ -144,7 +146,7 @@ class McpToolbox:
             call_id=call.call_id,
             name=call.name,
             status=status,
-            text=text,
+            text=redact(text),
             seconds=time.monotonic() - started,
             level=LEVEL,
         )
@@ -224,7 +226,7 @@ class McpToolbox:
         return (Status.TOOL_ERROR if failed else Status.OK), self._clean(text)
 
     def _clean(self, text: str) -> str:
-        return readable(text.encode(errors="replace"), self._output_bytes)
+        return readable(redact(text).encode(errors="replace"), self._output_bytes)  # before it is cut
 
     async def _connected(self) -> _Connection:
         """The running connection, or a new one."""
@@ -297,11 +299,11 @@ class McpToolbox:
         """The end of what the server wrote to its standard error."""
         self._errors.seek(0)
         lines = self._errors.read().strip().splitlines()
-        return f"; it wrote: {lines[-1][:300]}" if lines else ""
+        return redact(f"; it wrote: {lines[-1][:300]}") if lines else ""
 
 
 def reason(error: BaseException) -> str:
     """The first plain error inside groups, in one line."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return str(error) or type(error).__name__
+    return redact(str(error)) or type(error).__name__

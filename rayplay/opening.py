@@ -22,7 +22,7 @@ from rayplay.recipe import Recipe
 from rayplay.records import Demonstration, Json, Status, Task, ToolCall, ToolResult, ToolSpec, digest
 from rayplay.run import Run
 from rayplay.sandbox import Limits
-from rayplay.store import RunFolder, file_hash, read_lines, write_lines
+from rayplay.store import PRIVATE_FOLDER, RunFolder, file_hash, read_lines, write_lines
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def open_run(recipe: Recipe, folder: RunFolder, say: Say) -> Iterator[Run]:
             prepared = load_or_make_tasks(recipe, folder, specs, tools[0], teacher_loader(recipe, found))
             begin(folder, manifest, prepared, say)
             logs = folder.path / "logs"
-            logs.mkdir(exist_ok=True)
+            logs.mkdir(PRIVATE_FOLDER, exist_ok=True)
             bar.advance()
             pool = RolloutPool(*pool_settings(recipe, found), tools, str(logs.absolute()), folder.workers_asked_for)
             stack.callback(pool.close)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from rayplay.credentials import VARIABLE, refuse_literal_secrets
 from rayplay.records import DEFAULT_RULE, Json, Rule, digest
 from rayplay.schema_slips import first_slip
 
@@ -16,13 +17,14 @@ PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+VariableName = Annotated[str, Field(pattern=VARIABLE)]
 LevelName = Literal["L0", "L1", "L2", "L3", "L4"]
 
 
 class Section(BaseModel):
     """A part of a recipe: frozen, strict, no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class Model(Section):
@@ -87,8 +89,10 @@ class McpServer(Section):
     """How to reach one MCP server: a command that speaks over stdio, or a URL."""
 
     command: str | None = None
-    args: tuple[str, ...] = ()
-    env: dict[str, str] = Field(default_factory=dict)
+    args: tuple[str, ...] = Field((), description="${NAME} is what that environment variable holds; in `url` too")
+    env: dict[str, VariableName] | tuple[VariableName, ...] = Field(
+        default_factory=dict, description="environment variables that it gets: their names, or its name -> our name"
+    )
     url: str | None = None
     allow: tuple[str, ...] | None = Field(None, description="names of tools to take; none = all")
     deadline_s: PositiveFloat = 20.0
@@ -175,7 +179,9 @@ class JudgeSettings(Section):
 
     base_url: str
     model: str
-    api_key_env: str = Field("OPENAI_API_KEY", description="environment variable that holds the key; never written")
+    api_key_env: VariableName = Field(
+        "OPENAI_API_KEY", description="environment variable that holds the key; never written"
+    )
     deadline_s: PositiveFloat = Field(30.0, description="of one request; a failed one is tried once more")
     concurrency: PositiveInt = 8
     max_tokens: PositiveInt = 16
@@ -381,6 +387,11 @@ class Recipe(Section):
     evaluation: Evaluation = Evaluation()
     sandbox: SandboxSettings = SandboxSettings()
     resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _secrets_by_name_alone(self) -> "Recipe":
+        refuse_literal_secrets(self.model_dump(mode="json"))
+        return self
 
     @model_validator(mode="after")
     def _placed_as_asked(self) -> "Recipe":

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from rayplay.credentials import keep_secret, refuse_literal_secrets, secret_names
 from rayplay.errors import RecipeError
 from rayplay.recipe import TAGS, Recipe
 from rayplay.records import Json
@@ -45,9 +46,16 @@ def parse_recipe(text: str, where: str, overrides: tuple[str, ...] = ()) -> Reci
     if found := first_unstorable(content):
         raise RecipeError(f"{where}: {found}; --set gave it")
     try:
-        return Recipe.model_validate_json(json.dumps(content))
+        refuse_literal_secrets(content)  # here too: what is said of a wrong value shows the value
+        recipe = Recipe.model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise RecipeError(f"{where}: {_explain(error, content)}") from error
+    except ValueError as error:
+        raise RecipeError(f"{where}: {error}") from error
+    except RecursionError as error:
+        raise RecipeError(f"{where}: nested too deeply for a recipe") from error
+    keep_secret(secret_names(content))
+    return recipe
 
 
 def save_recipe(recipe: Recipe) -> str:

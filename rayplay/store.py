@@ -25,6 +25,7 @@ from typing import IO, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from rayplay.credentials import redact_bytes, without_secrets
 from rayplay.errors import RunFolderError
 from rayplay.records import Adapter
 
@@ -35,6 +36,8 @@ WORKERS = "workers"  # how many rollout workers a running run is asked for, by a
 # Of a stage, written after the fact and never committed: its trajectories under other rewards, and other pairs of them
 RESCORED, PAIRED_AGAIN = "rescored.jsonl", "paired_again.jsonl"
 MEASURED = ("evaluation", "metrics.json")  # of a stage: what depends on its weights and nothing depends on
+PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700  # tasks, transcripts and settings are the owner's alone
+BINARY = (".safetensors",)  # holds no text to redact
 FAULT = "RAYPLAY_FAULT"  # name of a crash point; the process kills itself there (tests of resumption)
 
 
@@ -44,16 +47,21 @@ def fault_point(name: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def write_file(path: Path, content: bytes) -> str:
+def write_file(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> str:
     """Write a file so that it is seen whole or not at all; returns its SHA-256.
+
+    What the environment's secrets hold is never written: their names stand in its place. Other accounts cannot read the
+    file, unless `mode` lets them.
 
     Raises:
         RunFolderError: The disk is full or the folder not writable; the former content is intact.
     """
     staging = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if path.suffix not in BINARY:
+        content = redact_bytes(content)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with staging.open("wb") as file:
+        with open(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -245,14 +253,14 @@ class RunFolder:
         return self.path / "manifest.json"
 
     def manifest(self) -> dict[str, Any]:
-        """What the run depends on.
+        """What the run depends on; a secret that an older version wrote there is left out.
 
         Raises:
             RunFolderError: There is none, or it is damaged.
         """
         try:
-            return json.loads(self.manifest_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            return without_secrets(json.loads(self.manifest_path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError) as error:
             raise RunFolderError(f"{self.path}: no readable manifest.json; is this a run folder?") from error
 
     @property
@@ -268,8 +276,8 @@ class RunFolder:
         """
         if self._lock:
             return
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.path / ".lock").open("w")
+        self.path.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+        self._lock = open(os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE), "w")  # noqa: SIM115
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -314,6 +322,7 @@ class RunFolder:
     def begin(self, manifest: dict[str, Any]) -> None:
         """Write the manifest: from now on the folder belongs to this recipe."""
         fault_point("manifest:before")
+        self.path.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
         sha = write_json(self.manifest_path, manifest)
         fault_point("manifest:without_hash")
         _write_mark(self.manifest_path, sha)

@@ -241,7 +241,7 @@ def send_output_to(path: str) -> None:
     """Send this process's stdout and stderr to a file, where its folder exists on this node."""
     if not Path(path).parent.is_dir():
         return
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(target, 1)
     os.dup2(target, 2)
     os.close(target)

@@ -19,6 +19,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError
 
+from rayplay.credentials import with_secrets
 from rayplay.errors import ResourceError
 from rayplay.mcp_tools import McpToolbox
 from rayplay.records import Json, Status, ToolCall, ToolResult, ToolSpec
@@ -48,7 +49,7 @@ class ToolWorker:
         special_tokens: Of the model's tokenizer; broken wherever a tool writes them.
         text_chars: Most characters of a result that the model is shown.
         allow: Of the tools' `needs`, what they may have: "network", "files".
-        mcp_servers: Arguments of `McpToolbox`, one for each server whose tools are offered too; trusted code.
+        mcp_servers: Settings of each server whose tools are offered too, with names in place of secrets; trusted code.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class ToolWorker:
         self.isolation = self.sandbox.isolation
         if self.sandbox.level is Level.L0:
             log.warning("TOOLS RUN WITHOUT ISOLATION (level L0): %s", self.isolation.why_not_higher)
-        self.mcp = tuple(McpToolbox(**server) for server in mcp_servers)
+        self.mcp = tuple(McpToolbox(**with_secrets(server)) for server in mcp_servers)
         self.owners = {spec.name: box for box in self.mcp for spec in box.describe()}
         self.specs = (*self.sandbox.describe(), *(spec for box in self.mcp for spec in box.describe()))
         self.threads = ThreadPoolExecutor(max_workers=size, thread_name_prefix="tool-call")

@@ -6,17 +6,22 @@ from typing import Any
 
 import openai
 
+from rayplay.credentials import value_of
 from rayplay.data.teacher_chat import Ask
 from rayplay.errors import DataError
 from rayplay.records import Json, Message, Status, ToolCall, ToolSpec
 
 
-def endpoint(base_url: str, model: str, *, temperature: float, api_key: str = "none", timeout_s: float = 60.0) -> Ask:
-    """An OpenAI-compatible server as the teacher.
+def endpoint(base_url: str, model: str, *, temperature: float, api_key_env: str = "", timeout_s: float = 60.0) -> Ask:
+    """An OpenAI-compatible server as the teacher; `api_key_env` names the variable that holds its key, if it has one.
+
+    Raises:
+        RecipeError: That variable is not set.
 
     Raises (when asked):
         DataError: It cannot be reached, or answers with an error.
     """
+    api_key = value_of(api_key_env) if api_key_env else "none"
     client = openai.OpenAI(base_url=base_url, api_key=api_key, timeout=timeout_s, max_retries=2)
 
     def ask(messages: Sequence[Message], tools: Sequence[ToolSpec], seed: int) -> Message:

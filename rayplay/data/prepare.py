@@ -192,8 +192,8 @@ def _taught(
 ) -> list[Entry]:
     """What a chat teacher wrote and solved.
 
-    Options: base_url, model and api_key of an OpenAI-compatible server, or a model alone (none: the policy itself) for
-    a teacher in a rollout worker; temperature; and the fields of ChatSettings.
+    Options: base_url, model and api_key_env (the name of a variable) of an OpenAI-compatible server, or a model alone
+    (none: the policy itself) for a teacher in a rollout worker; temperature; and the fields of ChatSettings.
     """
     options = source.options
     if "base_url" in options and "model" not in options:
@@ -204,7 +204,7 @@ def _taught(
     funnel = ChatFunnel()
     temperature = options.get("temperature", TEACHER_TEMPERATURE)
     if "base_url" in options:
-        reach = {k: options[k] for k in ("base_url", "model", "api_key") if k in options}
+        reach = {k: options[k] for k in ("base_url", "model", "api_key_env") if k in options}
         ask = importlib.import_module("rayplay.data.endpoint").endpoint(**reach, temperature=temperature)
         shown = teach(ask, specs, execute, settings, funnel)
     else:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from rayplay.credentials import redact
 from rayplay.data.source import Kind
 from rayplay.data.sources import Outcome
 from rayplay.errors import DataError
@@ -42,7 +43,7 @@ def write_texts(path: Path, lines: Iterable[str]) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _open(partial, path.suffix == ".gz") as out:
             for line in lines:
-                out.write(line + "\n")
+                out.write(redact(line) + "\n")
                 count += 1
         os.replace(partial, path)
     except OSError as error:

@@ -53,7 +53,7 @@ def export_stage(folder: RunFolder, to: Path, *, stage: str | None = None, merge
         write_adapter(_named_base(adapter, model["name"]), staging)
     _save_tokenizer(model_dir, staging)
     card = write_card(folder, chosen, manifest, merged=merge)
-    write_file(staging / "README.md", card.encode())
+    write_file(staging / "README.md", card.encode(), mode=0o644)  # an export is for others
     if to.exists():
         to.rmdir()
     staging.rename(to)
