@@ -1,19 +1,20 @@
 """Join a Ray cluster, or start one on this machine and end it.
 
-A cluster that we start asks every client for a token (Ray's default for `ray.init`, kept in ~/.ray), and its dashboard
-listens on loopback alone. Its processes are Ray's children of this process: they end with it, whether by `ray.shutdown`
-or by a kill.
+A cluster that we start serves this process alone (see `local_ray`). Its processes are Ray's children of this process:
+they end with it, whether by `ray.shutdown` or by a kill.
 """
 
 import logging
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 
+from rayplay.actors.local_ray import close_token_file, local_ray
 from rayplay.errors import ResourceError
 from rayplay.models.device import QUIET_ENV, usable_cores
 
@@ -62,28 +63,28 @@ def open_cluster(
     os.environ.update({key: os.environ.get(key, value) for key, value in QUIET_ENV.items()})
     logging.getLogger("ray").setLevel(logging.ERROR)
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    options = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
-    try:
-        if joined:
-            ray.init(address=joined, **options)
-        else:
-            ray.init(
-                address="local",
-                num_cpus=num_cpus or len(usable_cores()),
-                num_gpus=num_gpus,
-                dashboard_host="127.0.0.1",
-                include_dashboard=True,
-                object_store_memory=object_store_mb * 2**20,
-                **options,
-            )
-    except Exception as error:  # Ray raises a bare Exception where a node does not come up in time
-        where = f"the Ray cluster at {joined}" if joined else "a local Ray"
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ResourceError(f"cannot reach {where}: {reason}; check resources.address") from error
-    signal.signal(signal.SIGTERM, on_sigterm)  # ray.init put its own there, which would skip our clean end
-    try:
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    if not joined:
+        options |= {"num_cpus": num_cpus or len(usable_cores()), "num_gpus": num_gpus}
+        options |= {"object_store_memory": object_store_mb * 2**20}
+    close_token_file()
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_joined_ray(joined, options) if joined else local_ray(options))
+        except Exception as error:  # Ray raises a bare Exception where a node does not come up in time
+            where = f"the Ray cluster at {joined}" if joined else "a local Ray"
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ResourceError(f"cannot reach {where}: {reason}; check resources.address") from error
+        signal.signal(signal.SIGTERM, on_sigterm)  # ray.init put its own there, which would skip our clean end
         total = ray.cluster_resources()
         yield Cluster(total.get("CPU", 0), total.get("GPU", 0), len(ray.nodes()), local=not joined)
+
+
+@contextmanager
+def _joined_ray(address: str, options: dict[str, Any]) -> Iterator[None]:
+    try:
+        ray.init(address=address, **options)
+        yield
     finally:
         ray.shutdown()
 

@@ -1,7 +1,7 @@
 """Model folder + adapters -> vLLM's own OpenAI-compatible server, owned by a Ray actor, on a free loopback port.
 
 The server is vLLM's program, unchanged, in a process of its own: what is measured is what anybody would serve. Base and
-adapters share one engine and one chat template. It listens on 127.0.0.1 alone and asks every client for a key.
+adapters share one engine and one chat template. It listens on 127.0.0.1 alone; every route asks for a key or is closed.
 """
 
 import contextlib
@@ -23,7 +23,8 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from transformers import AutoConfig, AutoTokenizer
 
-from rayplay.actors import guard
+import rayplay
+from rayplay.actors import guard, key_gate
 from rayplay.dialects import SYSTEM_PROMPT, family_of
 from rayplay.errors import EvaluationError, ModelError
 from rayplay.evaluation.bfcl_endpoint import Endpoint
@@ -63,7 +64,7 @@ class ModelServer:
             # The guard ends the server and its engine when our end of its stdin closes, however we end.
             self._process = subprocess.Popen(
                 [sys.executable, guard.__file__, *server_command(settings, self._port, template)],
-                env={**os.environ, **server_env(settings), "VLLM_API_KEY": self._key},
+                env={**os.environ, **server_env(settings), key_gate.KEY: self._key},
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.PIPE,
@@ -89,13 +90,16 @@ class ModelServer:
     def _await_health(self) -> None:
         settings = self._settings
         deadline = time.monotonic() + settings.start_deadline_s
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{self._port}/health", headers={"Authorization": f"Bearer {self._key}"}
+        )
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise EvaluationError(
                     f"the model server ended with code {self._process.returncode}; {settings.log_path} says why"
                 )
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/health", timeout=5):
+                with urllib.request.urlopen(asked, timeout=5):
                     return
             except (urllib.error.URLError, TimeoutError, ConnectionError):
                 time.sleep(0.5)
@@ -147,6 +151,8 @@ def server_command(settings: ServerSettings, port: int, template: Path) -> list[
     command += ["--override-generation-config", json.dumps({"max_new_tokens": settings.max_new_tokens})]
     command += ["--chat-template", str(template), "--enable-auto-tool-choice"]
     command += ["--tool-call-parser", tool_parser(settings.model_dir)]
+    command += ["--middleware", "rayplay.actors.key_gate.KeyGate", "--disable-fastapi-docs"]
+    command += ["--load-format", "safetensors"]
     command += [] if gpu else ["--enforce-eager"]  # on CPU compiling costs two minutes and gains little
     if settings.adapters:
         ranks = [json.loads((Path(folder) / "adapter_config.json").read_text())["r"] for _, folder in settings.adapters]
@@ -158,7 +164,9 @@ def server_command(settings: ServerSettings, port: int, template: Path) -> list[
 def server_env(settings: ServerSettings) -> dict[str, str]:
     """The engine's environment. A server has its engine in a second process, whatever the rollout workers do."""
     environment = engine_env(usable_cores(), settings.kv_cache_gib)
-    return {**environment, "VLLM_ENABLE_V1_MULTIPROCESSING": "1", "HF_HUB_OFFLINE": "1"}
+    here = os.pathsep.join(filter(None, [str(Path(rayplay.__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    own = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": here}  # for the gate
+    return {**environment, **own, "VLLM_HOST_IP": "127.0.0.1"}
 
 
 def chat_template(model_dir: str, system_prompt: str = SYSTEM_PROMPT) -> str:
