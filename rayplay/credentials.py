@@ -23,6 +23,8 @@ NAMES = "RAYPLAY_SECRET_NAMES"  # variables whose values are secret, for the pro
 SHORTEST = 6  # characters of a named variable's value that is hidden: shorter ones stand in any text by chance
 SHORTEST_UNNAMED = 8  # of a variable that nobody named, whose name sounds like a secret
 PLACE = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")  # where a variable's value goes: `${NAME}`
+FILLED = "~"  # stands for a place while a text is looked at
+WEB = ("http", "https", "ws", "wss")
 VARIABLE = r"^[A-Z_][A-Z0-9_]*$"
 
 _NAME_WORDS = {
@@ -209,7 +211,7 @@ def _left(value: str) -> str:
 
 def _holds_secret(text: str) -> bool:
     """Whether any text holds a secret by its look: a known prefix, or a URL with a password or key in it."""
-    text = PLACE.sub("", text)
+    text = PLACE.sub(FILLED, text)
     return bool(_LOOKS.search(text)) or any(_url_secret(url) for url in _URL.findall(text))
 
 
@@ -219,9 +221,11 @@ def _url_secret(url: str) -> bool:
         userinfo = parts.netloc.rpartition("@")[0]
     except ValueError:
         return False
-    if userinfo.strip(":") and (":" in userinfo.strip(":") or parts.scheme.lower() in ("http", "https", "ws", "wss")):
+    user, _, password = userinfo.partition(":")
+    if password.strip(FILLED) or (user.strip(FILLED) and not password and parts.scheme.lower() in WEB):
         return True
     fields = parse_qsl(parts.query, keep_blank_values=False) + parse_qsl(parts.fragment, keep_blank_values=False)
+    fields = [(name, value) for name, value in fields if value.strip(FILLED)]
     if any(_sounds_secret(name) or _random(value) or _LOOKS.search(value) for name, value in fields):
         return True
     segments = [unquote(s) for s in parts.path.split("/")] + ([] if "=" in parts.query else [parts.query])
