@@ -135,12 +135,12 @@ def chaos(
             kills=kills,
             seed=seed,
             tasks=tasks,
-            tell=lambda line: print(line, file=sys.stderr, flush=True),
+            tell=lambda line: print_text(line, file=sys.stderr),
         )
     for name, value in {} if as_json else result.items():
-        print(f"{name}: {value}")
+        print_text(f"{name}: {value}")
     if as_json:
-        print(json.dumps(result))
+        print_json(result)
     kept = result["pairs_equal"] and not any(
         result[name] for name in ("lost", "doubled", "quarantined", "left_running")
     )

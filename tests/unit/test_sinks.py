@@ -181,7 +181,15 @@ def test_a_narrow_terminal_gets_escapes_instead_of_an_error():
     assert stream.buffer.getvalue() == b"\\xe9 \\u6f22\n"
 
 
-PROTOCOLS = ("evaluation/bfcl_scripts", "sandbox", "training/bench.py", "actors/bench.py", "sinks.py", "credentials.py")
+PROTOCOLS = (
+    "evaluation/bfcl_scripts",
+    "sandbox",
+    "training/bench.py",
+    "actors/bench.py",
+    "sinks.py",
+    "credentials.py",
+    "data/columns_child.py",
+)
 
 
 def test_nothing_is_printed_around_the_sinks():
