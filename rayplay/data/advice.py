@@ -7,6 +7,7 @@ from typing import Any
 
 from rayplay.data.normal import Rejected
 from rayplay.data.reading import RawRow
+from rayplay.data.replies import is_reply
 from rayplay.data.turns import role_of
 
 EXAMPLE = (
@@ -57,6 +58,8 @@ def _found(value: Any) -> str:
         return (
             f"{told}: rows of token ids, which only their own tokenizer can read: take the set that they were made from"
         )
+    if any(is_reply(value.get(k)) for k in ("response", "response_body", "output")) or is_reply(value):
+        return f"{told}: answers of an API, without what was asked; put each request's body next to its answer"
     if _is_by_columns(value):
         return f"{told}, each with all its values; write it by rows (pandas: to_json(orient='records', lines=True))"
     asked = next((k for k in _ASKED if isinstance(value.get(k), str)), "")

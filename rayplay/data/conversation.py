@@ -58,6 +58,8 @@ def read_conversation(turns: Any, tools: Toolset | None = None, *, system: Any =
         Rejected: A message cannot be read, or comes where no conversation has it.
     """
     messages = listed(turns)
+    if system is not None and not isinstance(system, str):  # Anthropic's may be a list of blocks
+        system = turn_of({"role": "system", "content": system}, Toolset(())).text
     tools = (
         tools if tools is not None and tools.specs else tools_in_messages([*([system] if system else []), *messages])
     )

@@ -64,12 +64,13 @@ def _steps(details: Any) -> list[tuple[str, str, Any, str]] | None:
     steps: list[tuple[str, str, Any, str]] = []
     thought = ""
     for node in _chain(details):
-        text = text_of(node.get("message"), "message")
+        message = node.get("message")
         if node.get("role") == "assistant":
-            thought = "\n".join(t for t in (thought, text) if t)
+            thought = "\n".join(t for t in (thought, text_of(message, "message")) if t)
         if node.get("role") != "tool":
             continue
-        call = _call(text)
+        # as text in the traces that came first, as an object in those that came later
+        call = message if has(message, name=str) else _call(text_of(message, "message"))
         if call is None:
             return None
         if call["name"] == FINISH:
