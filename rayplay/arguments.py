@@ -95,14 +95,19 @@ def _well_typed(schema: Any, wanted: Any, given: Any, root: Json) -> bool:
 
 
 def _officially_typed(schema: Any, wanted: Any, given: Any, root: Json) -> bool:
-    """BFCL's look at types: none inside objects, and a list's items may also be of the first expected item's type."""
-    if isinstance(given, dict) or given is wanted is None:
+    """BFCL's look at types: those that the schema names, or the expected value's; of a list those of its items."""
+    if isinstance(given, dict):
         return True
-    if isinstance(given, list) and isinstance(wanted, list) and isinstance(schema, dict):
-        types = [_OFFICIAL_TYPES.get(name) for name in named_types(schema.get("items"))]
-        taken = {*types, *(type(item) for item in [v for v in wanted if v != ""][:1])}
-        return not types or all(type(item) in taken for item in given)
-    return _well_typed(schema, wanted, given, root)
+    if isinstance(given, list) and isinstance(wanted, list):
+        first = [item for item in wanted if item != ""][:1]
+        items = schema.get("items") if isinstance(schema, dict) else None
+        return all(_is_of(item, items, first) for item in given)
+    return _is_of(given, schema, [wanted]) or (type(given) is int and "number" in named_types(schema))
+
+
+def _is_of(value: Any, schema: Any, like: list[Any]) -> bool:
+    types = [_OFFICIAL_TYPES.get(name) for name in named_types(schema)]
+    return not types or type(value) in [*types, *map(type, like)]
 
 
 def _properties(spec: ToolSpec) -> dict[str, Any]:

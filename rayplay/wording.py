@@ -2,8 +2,8 @@
 
 official  BFCL's checker: case, spaces and the marks , . / - _ * ^ do not count, and ' is ". So "8 / 2" is "82" to it.
 plain     The same, but a mark counts where it carries meaning: in numbers ("-5", "3.5", "1,2,3"), formulas ("8 / 2"),
-          paths, file names and addresses. Dates may be written with - or / or dots, thousands with or without commas.
-          A text of signs alone (a separator) counts as it stands.
+          paths, file names, addresses and code. Dates may be written with - or / or dots, thousands with or without
+          commas. A text of signs alone (a separator) counts as it stands.
 exact     Every character counts.
 
 What is the same by one rule is the same by the rules above it. Only the plain space is ever dropped: tabs, line breaks
@@ -20,10 +20,10 @@ _DATE = re.compile(r"(?<!\d)(?:\d{4}([-/.])\d\d?\1\d\d?|\d\d?([-/.])\d\d?\2\d{4}
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _DAY_COMMA = re.compile(r"(?<!\d)(\d\d?),(?=\d{4}(?!\d))")  # April 1,2031
 _AROUND_OPERATORS = re.compile(r"(?<=\d) *([-/]) *(?=[-.]?\d)")
-_NAME = re.compile(  # a path, an address, a file name or a domain stands in it
-    r"\w@\w|\w:[/\\]|(?<!\S)[~.]{0,2}/\S|/[^\s/]+/|\w/(?!\S)|\\|\w\.[^\W\d_]\w"
+_FOR_MACHINES = re.compile(  # a path, an address, a file name, a domain, or code stands in it
+    r"\w@\w|\w:[/\\]|(?<!\S)[~.]{0,2}/\S|/[^\s/]+/|\w/(?!\S)|\\|\w\.[^\W\d_]\w|\w\(|[=<>{}\[\]|;]"
 )
-_WORD = re.compile(r"(?<![^\W\d_])[^\W\d_]{2,}+(?![\d_]{0,3}\()")  # no name of a function
+_WORD = re.compile(r"[^\W\d_]{2}")
 _BETWEEN_WORDS = re.compile(
     r"[ _]|,(?!(?<=\d,)\d)|\.(?!\d)|(?<=[^\W\d])\."
     r"|-(?!(?<=\d-)[-.]?\d|(?<![\w)\]]-)\.?\d)|/(?!(?<=\d/)\d|(?<= /) )"
@@ -41,7 +41,7 @@ def _plain(text: str) -> str:
         return text
     text = _DATE.sub(lambda date: date[0].replace("/", "-").replace(".", "-"), text)
     text = _THOUSANDS.sub(lambda number: number[0].replace(",", ""), text)
-    if _NAME.search(text):
+    if _FOR_MACHINES.search(text):
         return text.replace(" ", "")
     text = _AROUND_OPERATORS.sub(r"\1", _DAY_COMMA.sub(r"\1", text))
     return (_BETWEEN_WORDS if _WORD.search(text) else _WITHOUT_WORDS).sub("", text)

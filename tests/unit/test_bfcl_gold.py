@@ -64,3 +64,10 @@ def test_multi_turn_calls_get_names_for_their_positional_arguments():
 def test_multi_turn_ground_truth_that_is_no_plain_call_is_refused():
     with pytest.raises(ValueError, match="no plain call"):
         gold_turn(["a.b.c"], [])
+
+
+def test_gold_leaves_out_what_the_function_does_not_have():
+    truth = [{"geometry.area": {"base": [7], "precision": [2, ""]}}]
+    assert gold_calls(truth, [AREA], "python")[0]["arguments"] == {"base": 7}
+    truth = [{"geometry.area": {"base": [7], "unit": ["cm", ""], "precision": [2]}}]
+    assert gold_calls(truth, [AREA], "python")[0]["arguments"] == {"base": 7, "unit": "cm", "precision": 2}

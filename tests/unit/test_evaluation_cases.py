@@ -68,6 +68,10 @@ def test_expected_calls_run_and_give_the_expected_answer():
                 for other in others:
                     given = {k: v for k, v in {**call.arguments, key: other}.items() if v is not None}
                     assert built_in(call.name)(**given) == built_in(call.name)(**call.arguments), task.origin
+            for key in call.optional:
+                given = {**call.arguments, **{k: v[0] for k, v in call.alternatives.items() if k in call.optional}}
+                left_out = {k: v for k, v in given.items() if k != key}
+                assert built_in(call.name)(**left_out) == built_in(call.name)(**given), task.origin
 
 
 def test_a_case_offers_the_tools_that_it_names():

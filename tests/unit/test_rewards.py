@@ -91,6 +91,51 @@ def test_toolrl_is_the_papers_total_mapped_to_the_unit_interval(trajectory, tota
     assert REWARDS["toolrl"](trajectory) == pytest.approx((total + 3) / 7)
 
 
+def call_of(**arguments) -> Expected:
+    return Expected(calls=(ExpectedCall(name="add", arguments=arguments),))
+
+
+@pytest.mark.parametrize(
+    ("expected", "given"),
+    [
+        *((call_of(a=value), {"a": value}) for value in (1, True, None, "b", [1], {"k": 1.5})),
+        (Expected(calls=(ExpectedCall(name="add", alternatives={"a": ("x", "y")}),)), {"a": "y"}),
+        (Expected(calls=(ExpectedCall(name="add", arguments={"a": 1}, optional=("b",)),)), {"a": 1}),
+        (Expected(calls=(ExpectedCall(name="add", alternatives={"a": (1,), "b": (2, None)}),)), {"a": 1}),
+        (Expected(calls=(ExpectedCall(name="add", alternatives={"a": (1,), "b": (2, None)}),)), {"a": 1, "b": 2}),
+        (Expected(calls=(ExpectedCall(name="add", arguments={"a": 1}, accepted={"/a": (2,)}),)), {"a": 2}),
+        (call_of(a="East Side, Bergen"), {"a": "east side bergen"}),
+    ],
+)
+def test_toolrl_gives_all_where_the_call_is_wholly_right(expected, given):
+    sample = episode(expected, calling("add", **given), saying("done"))
+    assert REWARDS["success"](sample) == REWARDS["toolrl"](sample) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("expected", "given"),
+    [
+        *((call_of(a=1), {"a": value}) for value in (True, "1", None, 2, [1])),
+        *((call_of(a={"k": [0]}), {"a": {"k": [value]}}) for value in (False, None, "0")),
+        (Expected(calls=(ExpectedCall(name="add", alternatives={"a": ("x", "y")}),)), {"a": "z"}),
+        (Expected(calls=(ExpectedCall(name="add", arguments={"a": 1}, optional=("b",)),)), {"a": 1, "b": 5}),
+        (call_of(a=1), {"a": 1, "c": 2}),
+    ],
+)
+def test_toolrl_gives_less_where_a_value_is_wrong(expected, given):
+    sample = episode(expected, calling("add", **given), saying("done"))
+    assert REWARDS["success"](sample) == 0.0 and REWARDS["toolrl"](sample) < 1.0
+
+
+def test_toolrl_pairs_calls_whatever_their_order():
+    expected = Expected(
+        calls=(ExpectedCall(name="add", alternatives={"a": (1, 2)}), ExpectedCall(name="add", arguments={"a": 1}))
+    )
+    for values in ((1, 2), (2, 1)):
+        turns = [calling("add", a=value) for value in values]
+        assert REWARDS["toolrl"](episode(expected, *turns, saying("done"))) == 1.0
+
+
 def test_the_reward_is_the_weighted_mean_and_the_parts_are_kept():
     weights = {"answer": 3.0, "arguments": 1.0}
     scored = score(episode(ONE_CALL, calling("add", a=9), saying("It is 2.")), weights, find_rewards(weights))

@@ -10,7 +10,7 @@ from rayplay.data.template_files import candidates, fill, read_templates, side_o
 from rayplay.data.templates import KINDS, build_tasks
 from rayplay.errors import DataError
 from rayplay.matching import answer_found, match_calls
-from rayplay.records import Demonstration, Status, Task, ToolCall, ToolResult
+from rayplay.records import Demonstration, Expected, Status, Task, ToolCall, ToolResult
 from rayplay.toolbox import check_arguments, find_tool, spec_of
 from tools.calculator import calculator
 from tools.search import search
@@ -97,6 +97,21 @@ def test_every_alternative_gives_the_same_answer_as_the_canonical_call() -> None
                 for value in values:
                     arguments = {k: v for k, v in (want.arguments | {key: value}).items() if v is not None}
                     assert execute(want.name, arguments).text == text, (task.messages[0].content, arguments)
+            for key in want.optional:
+                arguments = {k: v for k, v in want.arguments.items() if k != key}
+                assert execute(want.name, arguments).text == text, (task.messages[0].content, arguments)
+    assert any(call.optional for task, _ in TRAIN for call in task.expected.calls)
+
+
+def test_what_a_task_leaves_open_may_be_said_or_left_out() -> None:
+    wants = [call for task, _ in TRAIN + HELD_OUT for call in task.expected.calls if call.optional]
+    assert wants
+    for want in wants:
+        assert not any(None in values for values in want.alternatives.values())
+        (key,) = want.optional
+        for given in ({}, {key: want.alternatives[key][0]}):
+            call = ToolCall(call_id="c", name=want.name, arguments=want.arguments | given)
+            assert match_calls(Expected(calls=(want,)), [call], SPECS).exact
 
 
 def test_replies_are_short_and_conversations_well_formed() -> None:
