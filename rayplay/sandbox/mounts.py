@@ -68,6 +68,8 @@ def _isolate(scratch: str, most_bytes: int, most_files: int) -> None:
     """
     user, group = os.geteuid(), os.getegid()
     if libc.unshare(CLONE_NEWNS) != 0:
+        if user == 0:  # it hands the scratch to another user, who would not exist in a user namespace
+            _checked(-1, "unshare")
         _checked(libc.unshare(CLONE_NEWNS | CLONE_NEWUSER), "unshare")
         prctl(PR_SET_DUMPABLE, 1)  # else the files below are root's
         for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
