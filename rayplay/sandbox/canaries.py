@@ -18,6 +18,8 @@ from rayplay.toolbox import tool
 
 ENVIRONMENT_ALLOWED = 16  # names; the zygote sets fewer
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (*(ctypes.c_void_p, ctypes.c_size_t), *(ctypes.c_int,) * 3, ctypes.c_long)
 # x86_64 and, where it differs, aarch64 numbers of calls that must not work
 FORBIDDEN = {
     "memfd_create": (319, 279),
@@ -171,22 +173,30 @@ def fill_disk(mb: int) -> str:
     return f"got {written} MiB" if written == mb else ""
 
 
+def map_page(fd: int) -> None:
+    """Map the first page of a file, for good; Python's own mapping would keep a descriptor too.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    no_address, shared = ctypes.c_void_p(-1).value, mmap.MAP_SHARED
+    if _libc.mmap(None, mmap.PAGESIZE, mmap.PROT_READ, shared, fd, 0) == no_address:
+        raise OSError(ctypes.get_errno(), "mmap")
+
+
 @tool
 def fill_disk_without_names(mb: int) -> str:
     """Write far more than the scratch may hold, into files that lose their names and live on in a mapped page."""
     piece = b"x" * (1024 * 1024)
-    held: list[mmap.mmap] = []
 
     def fill() -> None:
-        with open("nameless", "w+b") as file:
+        with open("nameless", "w+b", buffering=0) as file:
             os.unlink("nameless")
-            file.write(piece)
-            file.flush()
-            held.append(mmap.mmap(file.fileno(), mmap.PAGESIZE))
+            if file.write(piece) < len(piece):
+                raise OSError("written in part")
+            map_page(file.fileno())
 
-    while len(held) < mb and attempt(fill):
-        pass
-    return f"got {mb} MiB" if len(held) == mb else ""
+    return f"got {mb} MiB" if all(attempt(fill) for _ in range(mb)) else ""
 
 
 @tool

@@ -184,7 +184,7 @@ class Canary:
     def _reply(self, name: str, arguments: dict[str, Any], deadline_s: float) -> Reply:
         request = {"tools": [name], "deadline_s": deadline_s, "cpu_s": 6, "memory_mb": LIMITS.memory_mb}
         reply = self.zygote.exchange(request, json.dumps(arguments).encode(), b"")
-        if reply.tainted:
+        if reply.tainted or not self.zygote.settle():  # some file systems keep the size that a folder once had
             self.zygote.close()
             self.zygote = Zygote(self.setup)
         return reply
