@@ -58,7 +58,11 @@ def judged_lines(opened: Opened, kind: Kind, census: Census, max_rows: int | Non
     """
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     ray.data.DataContext.get_current().enable_progress_bars = False
+    for row in opened.refused:
+        census.count_rejected(*row.problem, row.where)
     files = [{"path": str(Path(file).absolute())} for file in opened.files]
+    if not files:
+        return
     verdicts = (
         ray.data.from_items(files, override_num_blocks=len(files))
         .map_batches(_read, batch_size=1, fn_kwargs={"name": opened.source.name})

@@ -2,27 +2,27 @@
 
 import importlib
 import json
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from rayplay.cli.data_reports import losses, named, print_report, report_of, unless_empty, warn
 from rayplay.data.census import Census
 from rayplay.data.contamination import NGRAM, overlaps
 from rayplay.data.mixing import request_of, token_lengths
+from rayplay.data.overview import markdown_table
 from rayplay.data.reading import rows_of
-from rayplay.data.source import Kind, has
+from rayplay.data.source import has
 from rayplay.data.sources import Opened, open_source, read_opened, read_source
 from rayplay.data.transcript import transcript
 from rayplay.data.writing import write_lines, write_texts
 from rayplay.errors import DataError
 from rayplay.records import Json
-from rayplay.sinks import for_cell, print_json, print_text
+from rayplay.sinks import print_json, print_text
 
-Item = TypeVar("Item")
 data_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Inspect, convert and show tool-use data sets.")
 
 PathArgument = Annotated[str, typer.Argument(help="File, folder, or hub id (owner/name).")]
@@ -34,11 +34,14 @@ OptionsOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of what is drawn (distractor tools).")]
 MaxRows = Annotated[int | None, typer.Option(help="Read at most this many rows.")]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Exit with 1 where most rows, or all rows with calls, are rejected.")
+]
 
 
 @data_app.command()
 def inspect(
-    path: PathArgument,
+    paths: Annotated[list[str], typer.Argument(help="Files, folders, or hub ids (owner/name).")],
     format: FormatOption = None,
     option: OptionsOption = None,
     max_rows: MaxRows = None,
@@ -46,9 +49,13 @@ def inspect(
     tokens: Annotated[
         str | None, typer.Option(help="Also give the lengths of rows in tokens of this model (name, hub id or folder).")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
+    strict: StrictOption = False,
+    as_table: Annotated[bool, typer.Option("--table", help="Print a Markdown table, one line a path.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line a path.")] = False,
 ) -> None:
     """Count what is usable, and why the rest is not.
+
+    Of several paths each has its own report; one that cannot be read is told, and the exit code is 2.
 
     Examples:
 
@@ -57,21 +64,54 @@ def inspect(
         rayplay data inspect train.jsonl --format openai-jsonl --json
 
         rayplay data inspect train.jsonl --tokens smollm2-135m-instruct
+
+        rayplay data inspect ~/data/*.jsonl --table
     """
-    opened = open_source(path, format, _options(option), seed)
-    census = Census.of(opened)
     unit, count = ("characters", len)
     if tokens:
         # transformers takes seconds to import: only where asked for
         unit, count = "tokens", importlib.import_module("rayplay.models.token_counts").token_counter(tokens)
-    usable = (found for outcome in read_opened(opened, max_rows) if (found := census.counted(outcome).usable))
-    lengths = {unit: token_lengths((r for u in usable for r in (*u.demonstrations, *u.preferences)), count)}
-    summary = census.summary() | lengths
-    if as_json:
-        print_json(summary)
-    else:
-        _print_census(census, lengths)
-    census.require_usable(path)
+    reports: list[Json] = []
+    censuses: list[tuple[str, Census]] = []
+    problems: list[DataError] = []
+    for path in paths:
+        try:
+            opened = open_source(path, format, _options(option), seed)
+        except DataError as error:
+            problems.append(error)
+            reports.append({"path": path, "error": str(error)})
+            continue
+        census = Census.of(opened)
+        usable = (found for outcome in read_opened(opened, max_rows) if (found := census.counted(outcome).usable))
+        lengths = {unit: token_lengths((r for u in usable for r in (*u.demonstrations, *u.preferences)), count)}
+        reports.append(report_of(path, census, opened) | lengths)
+        censuses.append((path, census))
+        if not as_json and not as_table:
+            print_report(path if len(paths) > 1 else "", census, opened, lengths)
+    if as_table:
+        print_text(markdown_table(reports))
+    for report in reports if as_json else ():
+        if "format" in report or len(paths) > 1:
+            print_json(report)
+    _settle(censuses, problems, strict, alone=len(paths) == 1)
+
+
+def _settle(censuses: list[tuple[str, Census]], problems: list[DataError], strict: bool, alone: bool) -> None:
+    """End `inspect`: with what is wrong with a path, else with the warnings."""
+    for path, census in censuses:
+        try:
+            census.require_usable(path)
+        except DataError as error:
+            problems.append(error)
+        warn(path, census)
+    if problems and alone:
+        raise problems[0]
+    for problem in problems:
+        print_text(f"rayplay: {problem}", file=sys.stderr)
+    if problems:
+        raise typer.Exit(2)
+    if strict and any(census.warnings() for _, census in censuses):
+        raise typer.Exit(1)
 
 
 @data_app.command()
@@ -86,9 +126,13 @@ def convert(
     max_rows: MaxRows = None,
     seed: SeedOption = 0,
     use_ray: Annotated[bool, typer.Option("--ray", help="Judge rows on all cores or nodes of a Ray cluster.")] = False,
+    strict: StrictOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
     """Write chat lines: OpenAI-style messages and tools, with source, id, licence and origin of each row.
+
+    Says how many rows were kept of how many, and why the others were not; with --strict, nothing is written where most
+    rows, or all rows with calls, are rejected.
 
     Examples:
 
@@ -103,15 +147,16 @@ def convert(
         # Ray takes seconds to import: only where asked for
         pipeline = importlib.import_module("rayplay.actors.data")
         lines = pipeline.judged_lines(opened, kind, census, max_rows)
-        written = write_texts(out, _unless_empty(lines, census, kind, path))
+        written = write_texts(out, unless_empty(lines, census, kind, path, strict))
     else:
         outcomes = (census.counted(outcome) for outcome in read_opened(opened, max_rows))
-        written = write_lines(out, _unless_empty(outcomes, census, kind, path), kind)
-    summary = {**census.summary(), "out": str(out), "what": kind, "written": written}
+        written = write_lines(out, unless_empty(outcomes, census, kind, path, strict), kind)
     if as_json:
-        print_json(summary)
-    else:
-        print_text(f"{out}: {written} {kind} of {census.usable} rows")
+        print_json({**report_of(path, census, opened), "out": str(out), "what": kind, "written": written})
+        return
+    print_text(f"{out}: {written} {kind}; {losses(census)}")
+    if opened.left_out:
+        print_text(f"not read: {named(opened.left_out)}")
 
 
 @data_app.command()
@@ -167,15 +212,6 @@ def overlap(
         raise typer.Exit(1)
 
 
-def _unless_empty(items: Iterable[Item], census: Census, kind: Kind, path: str) -> Iterator[Item]:
-    """The items; an error behind the last one where there is nothing to write, before a file appears."""
-    yield from items
-    census.require_usable(path)
-    if not census.sums[kind]:
-        held = ", ".join(other for other in get_args(Kind) if census.sums[other])
-        raise DataError(f"{path}: its {census.usable} usable rows hold no {kind}; --what takes what they hold: {held}")
-
-
 def _questions(path: str) -> Iterator[tuple[str, str]]:
     """(id, question) of a data set in any format, or of BFCL's question files."""
     if Path(path).is_file():
@@ -203,19 +239,3 @@ def _options(pairs: list[str] | None) -> dict[str, object]:
         except json.JSONDecodeError:
             found[name] = value
     return found
-
-
-def _print_census(census: Census, lengths: Json) -> None:
-    console = Console()
-    table = Table(show_header=False, box=None)
-    for key, value in census.summary().items():
-        if not isinstance(value, dict):
-            table.add_row(for_cell(key), for_cell(value))
-    for key, value in lengths.items():
-        table.add_row(for_cell(key), for_cell(", ".join(f"{name} {number}" for name, number in value.items())))
-    console.print(table)
-    if census.rejected:
-        rejected = Table("rejected because", "rows", "first example", box=None)
-        for reason, count in census.rejected.most_common():
-            rejected.add_row(for_cell(reason), str(count), for_cell(census.first[reason]))
-        console.print(rejected)

@@ -139,7 +139,7 @@ class Census:
         reasons = "; ".join(f"{n} {reason} (first: {self.first[reason]})" for reason, n in self.rejected.most_common(3))
         raise DataError(
             f"{path}: none of {self.rows} rows is usable as {self.name}: {reasons or 'there are no rows'}; "
-            "leave out --format to have the format detected, or mend the rows"
+            "leave out --format to have the format detected, or repair the rows"
         )
 
     def warnings(self) -> list[str]:

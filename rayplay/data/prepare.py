@@ -126,6 +126,7 @@ def read_preferences(data: Data, seed: int) -> list[Preference]:
             census.count(outcome)
             found.extend(outcome.usable.preferences if outcome.usable else ())
         census.require_usable(source.path)
+        _warn(source.path, census)
     if not found:
         names = ", ".join(source.source for source in data.sources)
         raise DataError(f"the data sources ({names}) give no preferences; use toolbench-answers or preference-jsonl")
@@ -214,6 +215,11 @@ def _taught(
     return [Entry(tasks_of(row)[0], row) for row in shown[:wanted]]
 
 
+def _warn(path: str, census: Census) -> None:
+    for warning in census.warnings():
+        _tell(f"WARNING: {path}: {warning}")
+
+
 def _tell(line: str) -> None:
     print_text(line, file=sys.stderr)  # standard output belongs to --json
 
@@ -226,6 +232,7 @@ def _read_path(source: DataSource, wanted: int, apart: int, data: Data, seed: in
     census = Census.of(opened)
     entries = list(without_repeats(_entries(opened, census, data.max_rows)))
     census.require_usable(source.path)
+    _warn(source.path, census)
     share = max(LEAST_HELD_OUT_SHARE, apart / (apart + wanted))
     train, held_out = split(entries, data.split_by, min(share, 0.5), seed)
     train.sort(key=lambda entry: digest([seed, "order", entry.task.task_id]))

@@ -111,3 +111,86 @@ def test_overlap_names_training_rows_that_ask_a_test_question(tmp_path):
     assert report["rows"][0]["train_id"] == "openai-jsonl/a/0"
     assert report["rows"][0]["test_id"] == "simple_0"
     assert run("overlap", FIXTURES / "xlam", tmp_path / "bfcl.json").exit_code == 0
+
+
+def chat_rows(*kinds):
+    """Lines of chat: a good row with a call, a good one without, or one whose call names an unknown tool."""
+    tool = {"name": "dig", "parameters": {"type": "object", "properties": {"depth": {"type": "integer"}}}}
+    rows = {
+        "call": {"role": "assistant", "tool_calls": [{"name": "dig", "arguments": {"depth": 2}}]},
+        "talk": {"role": "assistant", "content": "No."},
+        "lost": {"role": "assistant", "tool_calls": [{"name": "fly", "arguments": {}}]},
+    }
+    return "".join(
+        json.dumps({"messages": [{"role": "user", "content": f"{n}?"}, rows[kind]], "tools": [tool]}) + "\n"
+        for n, kind in enumerate(kinds)
+    )
+
+
+WARNED = {
+    ("call", "lost", "lost"): "2 of 3 rows are rejected (2 unknown_tool)",
+    ("talk", "talk", "lost"): "all 1 rows with calls are rejected",
+    ("talk", "call", "lost"): "",
+    ("call", "talk"): "",
+}
+
+
+@pytest.mark.parametrize("kinds", WARNED)
+@pytest.mark.parametrize("command", ["inspect", "convert"])
+def test_losses_are_told_and_strict_ends_with_one(tmp_path, command, kinds):
+    path, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    path.write_text(chat_rows(*kinds))
+    arguments = (command, path) if command == "inspect" else (command, path, out)
+    result, strict = run(*arguments, "--json"), run(*arguments, "--strict")
+    report = json.loads(result.stdout)
+    assert (result.exit_code, strict.exit_code) == (0, 1 if WARNED[kinds] else 0)
+    assert WARNED[kinds] in " ".join(report["warnings"]) and bool(report["warnings"]) == bool(WARNED[kinds])
+    assert ("WARNING" in strict.stderr) == bool(WARNED[kinds])
+    if command == "convert":
+        assert out.exists()
+        out.unlink()
+        assert run(*arguments, "--strict").exit_code == strict.exit_code
+        assert out.exists() != bool(WARNED[kinds])
+
+
+def test_convert_says_how_many_rows_were_kept_and_why_the_others_were_not(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(chat_rows("call", "lost", "talk"))
+    (tmp_path / "stats.json").write_text('{"rows": 3}')
+    text = run("convert", tmp_path, tmp_path / "out.jsonl").stdout
+    assert (
+        "2 demonstrations; 2 of 3 rows kept, 1 rejected: 1 unknown_tool, first" in text and "rows.jsonl:2: fly" in text
+    )
+    assert "not read: stats.json" in text
+
+
+def test_several_paths_have_a_report_each(tmp_path):
+    (tmp_path / "a.jsonl").write_text(chat_rows("call", "talk"))
+    (tmp_path / "b.jsonl").write_text('{"text": "x | y"}\n')
+    result = run("inspect", tmp_path / "a.jsonl", tmp_path / "b.jsonl", "--json")
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert (first["usable"], first["calls"]) == (2, 1) and "no known format" in second["error"]
+    assert result.exit_code == 2 and "b.jsonl" in result.stderr
+    table = run("inspect", tmp_path / "a.jsonl", tmp_path / "b.jsonl", "--table").stdout.splitlines()
+    assert len(table) == 4 and table[0].startswith("| data | detected as | rows | usable | kept |")
+    assert "| openai-jsonl | 2 | 2 | 2 demonstrations, 2 tasks, 1 calls | - |" in table[2]
+    assert table[3].count(" | ") == 5
+
+
+def test_text_of_rows_never_steers_the_terminal(tmp_path):
+    hostile = "\x1b]0;title\x07 \x1b[2J [bold]x[/nothing] \u202e \x9b31m"
+    row = json.loads(chat_rows("call"))
+    row["messages"][0]["content"] = hostile
+    broken = json.loads(chat_rows("lost"))
+    broken["messages"][1]["tool_calls"][0]["name"] = hostile
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f"{json.dumps(row)}\n{json.dumps(broken)}\n")
+    for arguments in (
+        ("inspect", path),
+        ("show", path),
+        ("convert", path, tmp_path / "out.jsonl"),
+        ("inspect", path, "--table"),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 0, result.exception
+        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(result.stdout + result.stderr)
