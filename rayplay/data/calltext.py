@@ -6,7 +6,7 @@ begun but cannot be read.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from rayplay.data.normal import Rejected, Toolset, read_tools
@@ -20,7 +20,8 @@ ARGUMENT_KEYS = (
     "arguments", "parameters", "args", "kwargs", "param_dict", "parameter", "tool_arguments", "tool_input",
     "action_input", "input", "params",
 )  # fmt: skip
-_TAGS = re.compile(r"<(tool_call|TOOLCALL|call|tool_calls)>\s*(.*?)\s*(?:</\1>|\Z)", re.DOTALL)
+_TAGS = re.compile(r"<(tool_call|TOOLCALL|call|tool_calls)>(.*?)(?:</\1>|\Z)", re.DOTALL)
+_BETWEEN = re.compile(r"[ \t\r\n,]*+")
 _REACT = re.compile(r"^\s*(?:Thought:)?(.*?)\n\s*Action:\s*(.*?)\n\s*Action Input:\s*(.*)$", re.DOTALL)
 _CONSTANTS = {"true": True, "false": False, "null": None, "none": None}
 
@@ -118,6 +119,23 @@ def tools_in(text: str) -> Toolset:
     return read_tools([tool for value in values for tool in (value if isinstance(value, list) else [value])])
 
 
+def between_tags(text: str, tags: Collection[str]) -> list[str]:
+    """What stands between `<tag>` and its next `</tag>`, stripped, for any of the tags, in order."""
+    found, at = [], 0
+    closed = [tag for tag in tags if f"</{tag}>" in text]
+    opening = re.compile("|".join(f"<({re.escape(tag)})>" for tag in closed))
+    while closed and (match := opening.search(text, at)):
+        end = text.find(f"</{match[0][1:-1]}>", match.end())
+        at = match.end()
+        if end >= 0:
+            found.append(text[match.end() : end].strip())
+            at = end
+        else:  # no further one of this tag closes
+            closed.remove(match[0][1:-1])
+            opening = re.compile("|".join(f"<({re.escape(tag)})>" for tag in closed))
+    return found
+
+
 def split_outside(text: str, mark: str) -> list[str]:
     """Split at `mark` where it stands outside of quotes and brackets."""
     parts, depth, start = [], 0, 0
@@ -167,5 +185,5 @@ def json_objects(text: str) -> list[Any]:
         except (ValueError, RecursionError):
             raise Rejected("broken_call", f"no JSON: {text[at : at + 120]}") from None
         found.append(value)
-        at += len(text[at:]) - len(text[at:].lstrip(" \t\r\n,"))
+        at = _BETWEEN.match(text, at).end()
     return found

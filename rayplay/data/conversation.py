@@ -22,11 +22,10 @@ from rayplay.records import Expected, Json, Task
 
 TOOL_KEYS = ("tools", "functions", "tools_json", "available_tools", "function_definitions")
 _MOST_WRAPPINGS = 2
+_BETWEEN = re.compile(r"[ \t\r\n,]*+")
 _ANSWER_KEYS = ("solution", "answer", "ground_truth", "final_answer")
 _LISTED = re.compile(
-    r"<\|?(tools?|available_tools|functions?|tool_list)\|?>\s*([\[{].*?)\s*<\|?/\1\|?>"
-    r"|\[(AVAILABLE_TOOLS)\]\s*(\[.*?)\s*\[/AVAILABLE_TOOLS\]",
-    re.DOTALL | re.IGNORECASE,
+    r"<\|?(tools?|available_tools|functions?|tool_list)\|?>(?=\s*+[\[{])|\[AVAILABLE_TOOLS\]", re.IGNORECASE
 )
 _ANNOUNCED = re.compile(
     r"(?:access to|use|provided with|given|are|have|here (?:is|are)|list of)[^\n{}\[\]]{0,60}"
@@ -239,10 +238,14 @@ def _listing(system: str) -> str:
 
 def _place_of_listing(system: str) -> tuple[int, int] | None:
     """Where the definitions stand in a system text: between tags, or as JSON after words that announce them."""
-    tagged = list(_LISTED.finditer(system))
-    if tagged:
-        last = tagged[-1]  # earlier ones are examples
-        return last.span(2) if last[2] else last.span(4)
+    for opened in reversed(list(_LISTED.finditer(system))):  # earlier ones are examples
+        text = _json_prefix(system[opened.end() :].lstrip())
+        if '"name"' in text or text[:1] == "[":
+            start = system.index(text, opened.end())
+            return start, start + len(text)
+        closed = re.search(rf"<\|?/{opened[1]}\|?>" if opened[1] else r"\[/AVAILABLE_TOOLS\]", system[opened.end() :])
+        if closed:  # no JSON: perhaps Python, for who reads it to say
+            return opened.end(), opened.end() + closed.start()
     for announced in _ANNOUNCED.finditer(system):
         text = _json_prefix(system[announced.end() :])
         if '"name"' in text:
@@ -253,14 +256,14 @@ def _place_of_listing(system: str) -> tuple[int, int] | None:
 def _json_prefix(text: str) -> str:
     """The JSON values that a text begins with."""
     decoder = json.JSONDecoder(strict=False)
-    at = 0
+    at = end = 0
     while at < len(text):
         try:
             _, end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
             break
-        at = end + len(text[end:]) - len(text[end:].lstrip(" \t\r\n,"))
-    return text[:at].rstrip(" \t\r\n,")
+        at = _BETWEEN.match(text, end).end()
+    return text[:end]
 
 
 def _answer_texts(value: Any) -> tuple[str, ...]:

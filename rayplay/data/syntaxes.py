@@ -112,11 +112,13 @@ def marked_calls(text: str) -> tuple[str, Calls]:
 
 def _next_mark(text: str, at: int) -> tuple[int, int, re.Pattern[str]] | None:
     """(start of the mark, start of what it holds, its closing mark) of the next call."""
-    found = [(m, closing) for opening, closing in _MARKS if (m := opening.search(text, at))]
+    found = _ANY_MARK.search(text, at)
     if not found:
         return None
-    match, closing = min(found, key=lambda pair: pair[0].start())
-    return match.start(), match.end(), re.compile(closing.format(**match.groupdict()))
+    for opening, closing in _MARKS:
+        if match := opening.match(text, found.start()):
+            return match.start(), match.end(), re.compile(closing.format(**match.groupdict()))
+    return None
 
 
 def _between(text: str, start: int, closing: re.Pattern[str]) -> tuple[Calls, int]:
@@ -161,8 +163,10 @@ def _quoted_arguments(body: str) -> Calls | None:
     return [(quoted[1], arguments)] if isinstance(arguments, dict) else None
 
 
-_FUNCTION = re.compile(r"<function=([^>\s]+)\s*>(.*?)(?:</function>|\Z)", re.DOTALL)
-_PARAMETER = re.compile(r"<parameter=([^>\s]+)\s*>(.*?)(?:</parameter>|(?=<parameter=)|\Z)", re.DOTALL)
+_FUNCTION = re.compile(r"<function=([^<>\s]{1,200})\s*+>(.*?)(?:</function>|\Z)", re.DOTALL)
+_PARAMETER = re.compile(
+    r"<parameter=([^<>\s]{1,200})\s*+>(.*?)(?:</parameter>(?=\s*+(?:<parameter=|\Z))|\Z)", re.DOTALL
+)
 _INVOKE = re.compile(r"<invoke name=[\"']([^\"']+)[\"']\s*>(.*?)(?:</invoke>|\Z)", re.DOTALL)
 _NAMED_PARAMETER = re.compile(r"<parameter name=[\"']([^\"']+)[\"']([^>]*)>(.*?)(?:</parameter>|\Z)", re.DOTALL)
 
@@ -203,10 +207,10 @@ def _invoke_body(body: str) -> Calls | None:
 
 
 _NAMED_JSON = re.compile(
-    r"(?:function\s*<｜tool▁sep｜>)?\s*(?:functions\.|to=functions\.)?(?P<name>[\w.\-]+?)(?::\d+)?\s*"
-    r"(?:<\|channel\|>\w+\s*)?(?:<\|constrain\|>\w+\s*|json\s*)?(?:\[CALL_ID\]\w+)?"
-    r"(?:\[ARGS\]|<｜tool▁sep｜>|<\|tool_call_argument_begin\|>|<\|message\|>|\n|\s)?\s*(?:```json)?\s*"
-    r"(?P<arguments>\{.*\})\s*(?:```)?",
+    r"(?:function\s*+<｜tool▁sep｜>)?\s*+(?:to=)?(?:functions\.)?(?P<name>[\w.\-]++)(?::\d++)?\s*+"
+    r"(?:<\|channel\|>\w++\s*+)?(?:(?:<\|constrain\|>)?json\s*+)?(?:\[CALL_ID\]\w++)?"
+    r"(?:\[ARGS\]|<｜tool▁sep｜>|<\|tool_call_argument_begin\|>|<\|message\|>)?\s*+(?:```json)?\s*+"
+    r"(?P<arguments>\{.*\})\s*+(?:```)?",
     re.DOTALL,
 )
 
@@ -218,7 +222,7 @@ def _named_json_body(body: str) -> Calls | None:
     return [(match["name"], arguments)] if isinstance(arguments, dict) else None
 
 
-_GLM_ARGUMENT = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
+_GLM_ARGUMENT = re.compile(r"<arg_key>([^<]*)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
 
 
 def _glm_body(body: str) -> Calls | None:
@@ -289,7 +293,9 @@ _READERS: tuple[Callable[[str], Calls | None], ...] = (
     python_calls,
 )
 
-_ENDS = re.compile(r"\s*(?:<\|(?:eot_id|eom_id|im_end|end_of_text|endoftext|end|return)\|>|</s>)\s*\Z")
+_ENDS = re.compile(r"(?:<\|(?:eot_id|eom_id|im_end|end_of_text|endoftext|end|return)\|>|</s>)\Z")
+_LINE_OF_CALL = re.compile(r"\n[ \t]*+([\[{`]|[\w.\-]++\()")
+_MOST_TAILS = 50  # lines of one text that are tried as the first of its calls
 _FENCE = re.compile(r"\A```(?:json|python|xml)?\s*\n(.*?)\n?```\Z", re.DOTALL)
 _KEYS = {*NAME_KEYS, *ARGUMENT_KEYS, "id", "type", "call_id", "tool_call_id"}
 _LISTS = ("tool_calls", "tool_uses", "function_calls")
@@ -297,7 +303,7 @@ _LISTS = ("tool_calls", "tool_uses", "function_calls")
 
 def _bare_calls(text: str, tools: Toolset) -> tuple[str, Calls]:
     """Calls without a mark: the whole text, or all that follows a line of prose."""
-    body = _ENDS.sub("", text).strip()
+    body = _ENDS.sub("", text.rstrip()).strip()
     if re.fullmatch(r"`[^`]+`", body):
         body = body.strip("`")
     fenced = _FENCE.match(body)
@@ -308,11 +314,15 @@ def _bare_calls(text: str, tools: Toolset) -> tuple[str, Calls]:
         if not tools.specs:
             raise Rejected("call_as_text", body)
         return said, whole
-    for start in (m.start(1) for m in re.finditer(r"\n\s*([\[{`]|[\w.\-]+\()", body)):
-        calls = _whole_calls(_FENCE.sub(r"\1", body[start:]).strip(), tools)
+    mentioned = [name for spec in tools.specs for name in {spec.name, spec.original_name or spec.name} if name in body]
+    if not mentioned:
+        return text, []
+    for _, line in zip(range(_MOST_TAILS), _LINE_OF_CALL.finditer(body), strict=False):
+        calls = _whole_calls(_FENCE.sub(r"\1", body[line.start(1) :]).strip(), tools)
         if calls and _are_known(calls, tools):
-            return body[:start].strip(), calls
-    _refuse_hidden(body, tools)
+            return body[: line.start(1)].strip(), calls
+    if any(re.search(_hidden_call(re.escape(name)), body) for name in mentioned):
+        raise Rejected("call_as_text", body)
     return text, []
 
 
@@ -362,14 +372,6 @@ def _is_call(value: Any) -> bool:
     inner = value["function"] if isinstance(value.get("function"), dict) else value
     named = any(isinstance(inner.get(k), str) for k in NAME_KEYS)
     return named and any(isinstance(inner.get(k), dict | str) for k in ARGUMENT_KEYS)
-
-
-def _refuse_hidden(text: str, tools: Toolset) -> None:
-    """Raise Rejected where a call of a known tool stands within other text."""
-    for spec in tools.specs:
-        for name in {spec.name, spec.original_name or spec.name}:
-            if name in text and re.search(_hidden_call(re.escape(name)), text):
-                raise Rejected("call_as_text", text)
 
 
 def _hidden_call(name: str) -> str:

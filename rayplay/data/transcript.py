@@ -31,6 +31,7 @@ def _said(messages: Iterable[Message]) -> list[str]:
     lines = []
     for message in messages:
         who = f"{message.role} ({message.name})" if message.role == "tool" else message.role
+        who += "" if message.loss else " (without loss)"
         if message.content:
             lines.append(f"{who}: {_short(message.content)}")
         lines.extend(

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rayplay.data.calltext import Calls, calls_of, json_calls
+from rayplay.data.calltext import Calls, between_tags, calls_of, json_calls
 from rayplay.data.normal import Rejected, Toolset
 from rayplay.data.schemas import literal
 from rayplay.data.syntaxes import calls_in_text, marked_calls, python_calls
@@ -48,7 +48,7 @@ _THINKING_PARTS = ("thinking", "reasoning", "thought", "think")
 _CALL_PARTS = ("tool_use", "tool_call", "function_call", "toolUse", "tool-call")
 _RESULT_PARTS = ("tool_result", "function_call_output", "toolResult", "tool_response", "tool-result")
 _MEDIA = re.compile(r"image|audio|video|file|document|media|pdf")
-_RESPONSE = re.compile(r"<(tool_response|function_response|response)>\s*(.*?)\s*</\1>", re.DOTALL)
+_RESPONSES = ("tool_response", "function_response", "response")
 _RESPONSES_ALONE = re.compile(r"\s*(?:<tool_response>(?:(?!</tool_response>).)*</tool_response>\s*)+", re.DOTALL)
 
 
@@ -117,7 +117,7 @@ def turn_of(message: Any, tools: Toolset) -> Turn:
     if role == "assistant" or role == "call":
         _add_assistant(turn, message, tools)
     elif turn.role == "user" and _RESPONSES_ALONE.fullmatch(turn.text):
-        turn.results.extend(Result(text) for _, text in _RESPONSE.findall(turn.text))
+        turn.results.extend(map(Result, between_tags(turn.text, _RESPONSES)))
         turn.text = ""
     return turn
 
@@ -141,8 +141,8 @@ def role_of(message: Any) -> str:
         raise Rejected("wrong_format", f"a message without a role: {str(message)[:80]}")
     role = ROLES.get(re.sub(r"[\s\-]+", "_", written.strip().lower()))
     if role is None:
-        known = ", ".join(_SPELLINGS)
-        raise Rejected("wrong_format", f"a message of the unknown role {written[:40]!r}; known: {known} and the like")
+        known = "system, user, assistant, tool, tool_call and their usual spellings"
+        raise Rejected("wrong_format", f"a message of the unknown role {written[:40]!r}; known: {known}")
     return role
 
 
@@ -285,8 +285,8 @@ def _results(message: Json, content: Any) -> list[Result]:
     ):
         return [_result_part(part) for part in content]
     text = result_text(content)
-    found = _RESPONSE.findall(text) if isinstance(text, str) else []
-    return [Result(inner, call_id, name) for _, inner in found] or [Result(text, call_id, name)]
+    found = between_tags(text, _RESPONSES)
+    return [Result(inner, call_id, name) for inner in found] or [Result(text, call_id, name)]
 
 
 def result_text(content: Any) -> str:

@@ -1,11 +1,13 @@
 """Calls that stand in text, in the syntax of any model family: read, or refused with a reason, never taken for text."""
 
+import contextlib
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rayplay.data.conversation import read_conversation
 from rayplay.data.normal import Rejected, checked, read_tools
 from rayplay.data.syntaxes import calls_in_text
 from tests.families import TEMPLATES, family_tokenizer
@@ -119,6 +121,12 @@ def test_two_calls_of_one_message_are_two(name):
     assert read(f"{text}\n{text}")[1] == [("bake_bread", SIMPLE)] * 2
 
 
+def test_a_parameter_may_hold_the_tags_of_parameters():
+    value = "write </parameter> and <parameter=x> here"
+    text = f"<tool_call>\n<function=bake_bread>\n<parameter=flour>\n{value}\n</parameter>\n</function>\n</tool_call>"
+    assert read(text)[1] == [("bake_bread", {"flour": value})]
+
+
 def test_calls_of_llama_are_parted_by_semicolons():
     one = '{"name": "open_fridge", "parameters": {}}'
     assert [n for n, _ in read(f"<|python_tag|>{one}; {one}")[1]] == ["open_fridge"] * 2
@@ -230,3 +238,22 @@ def test_any_argument_text_survives_json_between_marks(texts, loaves):
     call = json.dumps({"name": "bake_bread", "arguments": arguments}, ensure_ascii=False)
     assert read(f"<tool_call>\n{call}\n</tool_call>")[1] == [("bake_bread", arguments)]
     assert read(f"[TOOL_CALLS] [{call}]")[1] == [("bake_bread", arguments)]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "<tool_call>", "<tool_response>", "<think>", "<arg_key>", "{", "[", "\n", " ", "\n[bake_bread(", "\n{\"a\": 1}",
+        "<function=", "<|tool_call>", "[TOOL_CALLS]", "to=functions.", "bake_bread", '{"name": "bake_bread"', "`",
+        "<tool_call>{}</tool_call>", '<tool_call>{"name": "a"}</tool_call>', "\n```json", "x(", '"arguments": {',
+    ],
+)  # fmt: skip
+def test_hostile_repetition_comes_to_an_end(piece):
+    text = piece * (100_000 // len(piece))
+    for said in (text, f"bake_bread\n{text}", f"<tool_call>bake_bread{text}x</tool_call>", f"{text}x"):
+        with contextlib.suppress(Rejected):
+            calls_in_text(said, TOOLS)
+    with contextlib.suppress(Rejected):
+        read_conversation([{"role": "system", "content": text}, {"role": "user", "content": text}])
+    with contextlib.suppress(Rejected):
+        read_conversation([{"role": "user", "content": "x"}, {"role": "tool", "content": text}])

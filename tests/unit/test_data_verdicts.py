@@ -6,6 +6,7 @@ import pytest
 
 from rayplay.data.census import Census
 from rayplay.data.sources import open_source, read_opened
+from rayplay.data.transcript import transcript
 from rayplay.data.writing import line_of
 from rayplay.errors import DataError
 from tests.families import family_dialect
@@ -113,6 +114,7 @@ def test_excluded_messages_are_written_and_read_again(tmp_path):
     (outcome,), _ = outcomes(tmp_path, row)
     (again,), _ = outcomes(tmp_path, line_of(outcome.usable.demonstrations[0]))
     assert [m.loss for m in again.usable.demonstrations[0].messages] == [True, True, True, False]
+    assert "assistant (without loss): Pumped." in transcript(again.usable.demonstrations[0])
 
 
 def test_several_samples_of_one_id_are_kept_under_ids_of_their_own(tmp_path):
