@@ -1,4 +1,7 @@
-"""A zygote's children: forked cheaply, waited for unseen, ended. Standard library only."""
+"""A zygote's children: forked cheaply, waited for unseen, ended; and work that it must not see the results of.
+
+Standard library only.
+"""
 
 import ctypes
 import os
@@ -6,6 +9,8 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from rayplay.sandbox import confine
 
 _libc = ctypes.PyDLL(None)
 wait4 = _libc.wait4  # takes addresses: what it says of a call goes to where they point, and nowhere in Python
@@ -24,6 +29,22 @@ def end_child(pid: int, pidfd: int, why: str) -> str:
 def has_ended(pid: int) -> bool:
     """Whether a child is a zombie by now."""
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def apart(fork: Callable[[], int], work: Callable[[], bool]) -> bool:
+    """Have a process of its own do something with what a call left, and say whether it succeeded.
+
+    Names of files are what a call wrote: whoever lists them has them in its memory, which the next call gets a copy of.
+    """
+    pid = fork()
+    if pid == 0:
+        succeeded = False
+        try:
+            confine.prctl(confine.PR_SET_PDEATHSIG, confine.SIGKILL)
+            succeeded = work()
+        finally:
+            os._exit(0 if succeeded else 1)
+    return os.waitpid(pid, 0)[1] == 0
 
 
 def open_pidfd(pid: int) -> int:

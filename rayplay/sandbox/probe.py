@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from landlock import landlock_abi_version
@@ -34,7 +35,7 @@ LIMITS = Limits(
 PROMISES: dict[Level, tuple[str, ...]] = {
     Level.L1: (
         "processes", "network", "signals", "environment", "descriptors", "memory", "kernel", "privileges",
-        "time", "output", "disk", "no_state",
+        "time", "output", "disk", "no_state", "other_calls",
     ),
     Level.L2: ("read_outside", "write_outside", "other_processes"),
     Level.L3: ("namespaces", "minimal_root", "disk_without_names", "names", "traces"),
@@ -123,7 +124,7 @@ def try_level(level: Level) -> tuple[dict[str, str], dict[str, Any]]:
         open_folder.mkdir()
         for path, mode in ((folder, 0o755), (secret, 0o644), (open_folder, 0o777)):
             os.chmod(path, mode)
-        run = Canary(Setup(("rayplay.sandbox.canaries",), level, LIMITS))
+        run = Canary(Setup(("rayplay.sandbox.canaries", "rayplay.sandbox.remains"), level, LIMITS))
         try:
             with listeners(folder) as (port, abstract, unix_path):
                 found = {
@@ -142,6 +143,7 @@ def try_level(level: Level) -> tuple[dict[str, str], dict[str, Any]]:
                     "names": run("fill_names", count=4 * LIMITS.scratch_files),
                     "traces": run("leave_traces", path=str(secret), folder=str(open_folder)),
                     "no_state": run("poison") or run("find_poison"),
+                    "other_calls": remains_of_other_calls(run),
                     "read_outside": run("read_outside", path=str(secret)),
                     "write_outside": run("write_outside", path=str(open_folder)),
                     "other_processes": run("other_processes", pid=os.getpid()),
@@ -188,6 +190,19 @@ class Canary:
             self.zygote.close()
             self.zygote = Zygote(self.setup)
         return reply
+
+
+def remains_of_other_calls(run: Canary) -> str:
+    """ "" where a call finds nothing of those before it, however they ended, in all that it can read."""
+    for how in ("returned value", "tool error", "error", "exit", "state"):
+        mark = token_hex(16)
+        if how == "state":
+            run("keep", mark=mark)
+        else:
+            run("leave", mark=mark, how=how)
+        if found := run("look", backwards=mark[::-1]):
+            return found if isinstance(found, Untested) else f"{found}, of a call that ended by {how}"
+    return ""
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Everything in it was made by a hostile program, which may still be at it: nothin
 are never followed, and a tree of any depth is taken apart without recursion and with one open folder at a time.
 """
 
+import ctypes
 import os
 import stat
 from collections.abc import Callable
@@ -12,7 +13,16 @@ from pathlib import Path
 
 MODE = 0o700
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+ENTRIES_BYTES = 4096
+OWN_ENTRIES_BYTES = 48  # "." and ".." as getdents64(2) tells them
 WEIGHINGS = 20  # of a tree whose folders and files do not stay where they are
+
+_GETDENTS = {"x86_64": 217, "aarch64": 61}.get(os.uname().machine, -1)
+_syscall = ctypes.PyDLL(None).syscall
+_syscall.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_long)
+_syscall.restype = ctypes.c_long
+_entries = ctypes.create_string_buffer(ENTRIES_BYTES)
+_entries_address = ctypes.addressof(_entries)
 
 
 def give(path: str | Path, uid: int) -> None:
@@ -94,13 +104,33 @@ class _Scale:
 
 
 def is_empty(path: str | Path, expected: tuple[int, int]) -> bool:
-    """Whether the folder is the same one, as it was handed over, and nothing is in it."""
+    """Whether the folder is the same one, as it was handed over, and nothing is in it; its times are set to now.
+
+    Names never reach this process's memory, nor the times that a call set: the next call is forked from it.
+    """
     try:
-        info = os.lstat(path)
-        as_given = (info.st_dev, info.st_ino) == expected and info.st_mode == stat.S_IFDIR | MODE
-        return as_given and not os.listdir(path)
+        folder = os.open(path, FOLDER)
     except OSError:
         return False
+    try:
+        os.utime(folder)
+        info = os.fstat(folder)
+        as_given = (info.st_dev, info.st_ino) == expected and info.st_mode == stat.S_IFDIR | MODE
+        return as_given and _holds_nothing(folder)
+    except OSError:
+        return False
+    finally:
+        os.close(folder)
+
+
+def _holds_nothing(folder: int) -> bool:
+    """Whether an open folder has no more than the two entries that every folder has, by how long all entries are."""
+    length, part = 0, 1
+    while part > 0 and length <= OWN_ENTRIES_BYTES:
+        part = _syscall(_GETDENTS, folder, _entries_address, ENTRIES_BYTES)
+        length += part
+    ctypes.memset(_entries_address, 0, ENTRIES_BYTES)
+    return part == 0 and length == OWN_ENTRIES_BYTES
 
 
 def sweep(path: str | Path, expected: tuple[int, int]) -> bool:

@@ -35,7 +35,7 @@ from rayplay.sandbox.control import (
     Report,
     decode_order,
 )
-from rayplay.sandbox.forking import choose_fork, end_child, has_ended, open_pidfd, reap_strays, wait4
+from rayplay.sandbox.forking import apart, choose_fork, end_child, has_ended, open_pidfd, reap_strays, wait4
 from rayplay.sandbox.loading import failure
 from rayplay.sandbox.wire import receive_frame, send_frame
 
@@ -208,14 +208,12 @@ class Zygote:
 
     def _is_clean(self) -> bool:
         """Whether the scratch is as the next call must find it, its size and time stamps included."""
-        if not scratch.is_empty(self.scratch, self.scratch_id):
-            return False
-        os.utime(self.scratch)  # the next call must not even read what the last one set it to
-        return os.stat(self.scratch).st_size == self.scratch_size  # folders of some file systems never shrink
+        # folders of some file systems never shrink
+        return scratch.is_empty(self.scratch, self.scratch_id) and os.stat(self.scratch).st_size == self.scratch_size
 
     def _sweep(self) -> bool:
         """Empty the scratch; False where that cannot be done, and the owner must replace us."""
-        return scratch.sweep(self.scratch, self.scratch_id) and self._is_clean()
+        return apart(self.fork, lambda: scratch.sweep(self.scratch, self.scratch_id)) and self._is_clean()
 
     def excess(self, pid: int) -> str:
         """What a running call has too much of, told at once: "threads", "disk" or "" = nothing."""
@@ -225,8 +223,11 @@ class Zygote:
 
     def overfilled(self) -> bool:
         """Whether a running call has too many files or bytes in a scratch whose size the kernel does not bound."""
+        return not apart(self.fork, self._is_within_bounds)
+
+    def _is_within_bounds(self) -> bool:
         files, size = scratch.weigh(self.scratch, self.limits["scratch_files"])
-        return files > self.limits["scratch_files"] or size > self.limits["scratch_bytes"]
+        return files <= self.limits["scratch_files"] and size <= self.limits["scratch_bytes"]
 
 
 def load_lean_table(modules: list[str]) -> Table:
