@@ -41,7 +41,7 @@ ROOT_CAPABILITIES = {"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3, "CA
     "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SETPCAP": 8,
 }  # fmt: skip
 SYSCALL_RESTRICT_SELF = 446  # of every architecture
-HIGH_FD = 200  # a descriptor that must survive dup2 in the child has this number or a higher one
+HIGH_FD = 8  # a descriptor that must survive dup2 in the child has this number or a higher one; few may be allowed
 LANDLOCK_SCOPE_ALL = 0b11  # abstract unix sockets and signals, ABI 6
 LANDLOCK_NET_ALL = 0b11  # bind and connect over TCP, ABI 4
 

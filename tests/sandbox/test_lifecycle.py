@@ -63,6 +63,72 @@ def test_zygotes_are_replaced_after_so_many_calls(level: Level):
         assert len(seen) >= 3
 
 
+ORDINARY_ENDS = (
+    "import os; os._exit(1)",
+    "import ctypes; ctypes.string_at(0)",
+    "raise ValueError",
+    "while True: print('x' * 999)",
+    "while True: pass",
+    "a = [0] * 10**10",
+    "a = []\nwhile True: a.append(bytes(10**6))",
+    "for n in range(301): open(str(n), 'w').close()",
+    "for n in range(3000): open(f'{n:0200}', 'w').close()",
+    "import os\nfor n in range(40): os.mkdir('d'); os.chdir('d'); os.chmod('.', 0o100)",
+    "import os; os.chmod('.', 0)",
+)
+
+
+def test_no_ordinary_end_of_a_call_costs_its_zygote(level: Level):
+    with opened(level) as sandbox:
+        before = sandbox.idle()
+        for code in ORDINARY_ENDS:
+            Caller(sandbox)("python", code=code, deadline=0.5)
+            good = Caller(sandbox)("python", code="import os\nresult = os.listdir('.')")
+            assert (good.status, good.text) == (Status.OK, "[]"), code
+            assert sandbox.idle() == before, code
+
+
+SHORT_OF_FILES = """
+import resource, sys
+sys.path[:0] = [{root!r}]
+from concurrent.futures import ThreadPoolExecutor
+from rayplay.errors import SandboxError
+from rayplay.records import ToolCall
+from rayplay.sandbox import Level, Sandbox
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[1])))
+modules = ("tools.calculator", "tools.dates", "tools.text_statistics", "tools.python", "sample_tools")
+given = {{"calculator": {{"expression": "6*7"}}, "python": {{"code": "result = 42"}}, "double": {{"x": 21}}}}
+given |= {{"count_text": {{"text": "a b"}}, "weekday": {{"date": "2024-02-29"}}}}
+try:
+    with Sandbox(modules, level=Level({level!r}), search_paths=({here!r}, {root!r}), size=4) as sandbox:
+        specs = {{s.name: s for s in sandbox.describe()}}
+        calls = [name for name in given if name in specs] * 12
+        def run(name):
+            result = sandbox.run(specs[name], ToolCall(call_id="1", name=name, arguments=given[name]))
+            return result.status + " " + result.text
+        with ThreadPoolExecutor(4) as threads:
+            print(sorted(set(threads.map(run, calls))))
+except SandboxError as error:
+    print("refused:", error)
+"""
+
+
+def short_of_files(level: Level, files: int) -> str:
+    code = SHORT_OF_FILES.format(root=str(Path(HERE).parents[1]), level=level.value, here=HERE)
+    done = subprocess.run([sys.executable, "-c", code, str(files)], capture_output=True, text=True, timeout=150)
+    return done.stdout + done.stderr
+
+
+def test_a_process_that_may_open_few_files_has_its_calls_answered(level: Level):
+    said = short_of_files(level, 64)
+    assert "ok 42" in said and "crashed" not in said and "unavailable" not in said
+
+
+def test_a_process_that_may_open_too_few_files_is_told_what_to_raise(level: Level):
+    said = short_of_files(level, 12)
+    assert "this process may have 12 files open (ulimit -n)" in said
+
+
 def test_a_sandbox_without_modules_has_no_tools_and_starts_nothing(level: Level):
     with Sandbox((), level=level, size=1) as sandbox:
         call = ToolCall(call_id="1", name="double", arguments={})
