@@ -13,7 +13,7 @@ from typing import NamedTuple
 from rayplay.sandbox.control import END, ENDINGS, RUN, Order, Report, receive_report
 
 CHUNK = 1 << 16
-FIRST_LOOK_S = 0.004  # how long a call may write before anyone reads: most end sooner, and to be woken costs
+FIRST_LOOK_S = 0.003  # how long a call may write before anyone reads: most end sooner, and to be woken costs
 GRACE_S = 2.0  # by how much the owner outwaits the zygote's own deadline
 
 

@@ -6,8 +6,10 @@ Standard library only.
 import ctypes
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from rayplay.sandbox import confine
@@ -31,20 +33,34 @@ def has_ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def apart(fork: Callable[[], int], work: Callable[[], bool]) -> bool:
-    """Have a process of its own do something with what a call left, and say whether it succeeded.
+class Helper:
+    """A process of its own that does what leaves the words of a call in memory, and says only whether it succeeded.
 
-    Names of files are what a call wrote: whoever lists them has them in its memory, which the next call gets a copy of.
+    Names of files are what a call wrote: whoever lists them has them in its memory, which the next call would get a
+    copy of. Nothing is ever forked from this process. It ends with the one that started it.
     """
-    pid = fork()
-    if pid == 0:
-        succeeded = False
+
+    def __init__(self, fork: Callable[[], int], close: int, *works: Callable[[], bool]) -> None:
+        self.sock, theirs = socket.socketpair()
+        self.pid = fork()
+        if self.pid == 0:
+            try:
+                confine.prctl(confine.PR_SET_PDEATHSIG, confine.SIGKILL)
+                self.sock.close()
+                os.close(close)
+                while asked := theirs.recv(1):
+                    theirs.send(bytes([works[asked[0]]()]))
+            finally:
+                os._exit(0)
+        theirs.close()
+
+    def __call__(self, number: int) -> bool:
+        """Have it do one of its works; False where that, or the process, failed."""
         try:
-            confine.prctl(confine.PR_SET_PDEATHSIG, confine.SIGKILL)
-            succeeded = work()
-        finally:
-            os._exit(0 if succeeded else 1)
-    return os.waitpid(pid, 0)[1] == 0
+            self.sock.send(bytes([number]))
+            return self.sock.recv(1) == b"\1"
+        except OSError:
+            return False
 
 
 def open_pidfd(pid: int) -> int:
@@ -65,14 +81,16 @@ def choose_fork() -> Callable[[], int]:
     return _libc.fork
 
 
-def reap_strays() -> None:
-    """Kill and collect what a call left behind; with seccomp there cannot be any."""
+def reap_strays(keep: int) -> None:
+    """Kill and collect what a call left behind, all but one process; with seccomp there cannot be any."""
     while True:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        strays = [int(child) for child in children if int(child) != keep]
+        if not strays:
             return
-        if pid == 0:
-            for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-                os.kill(int(child), signal.SIGKILL)
-            time.sleep(0.001)
+        for stray in strays:
+            os.kill(stray, signal.SIGKILL)
+        time.sleep(0.001)

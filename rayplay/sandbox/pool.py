@@ -1,8 +1,4 @@
-"""Calls -> results: argument checks, pools of zygotes, one re-issue where a zygote is lost.
-
-Each module of tools has zygotes of its own, started at its first call: a fork costs what its process has loaded, so
-that one heavy module would slow the calls of all others down.
-"""
+"""Calls -> results: argument checks, a zygote for each call, one re-issue where a zygote is lost."""
 
 import math
 import threading
@@ -16,15 +12,13 @@ from rayplay.records import Status, ToolCall, ToolResult, ToolSpec
 from rayplay.sandbox import probe
 from rayplay.sandbox.launch import Setup
 from rayplay.sandbox.levels import Level, Limits
+from rayplay.sandbox.stock import Kind, Stock
 from rayplay.sandbox.verdict import Outcome, encode_arguments, read_batch, read_reply, refuse, result_of
 from rayplay.sandbox.warm import Reply, Zygote, ZygoteGoneError, describe, no_resources
 
 RECYCLE_AFTER = 1000
-RENEW_AT = 0.9  # of RECYCLE_AFTER: when a successor is started, so that nobody waits for it
 BATCH_MAX = 32  # pure calls that share one child
 DEFAULT_LIMITS = Limits()
-
-Kind = tuple[str, frozenset[str]]  # of zygotes: the module whose tools they run, and the needs that these may have
 
 
 def default_search_paths() -> list[Path]:
@@ -70,13 +64,10 @@ class Sandbox:
         self.allow = frozenset(allow)
         paths = tuple(str(Path(p).resolve()) for p in search_paths or default_search_paths())
         self._setup = Setup(tuple(modules), self.level, limits, paths)
-        self._recycle_after = recycle_after
-        self._free: dict[Kind, list[Zygote]] = {}
-        self._lock = threading.Lock()
+        self._stock = Stock(lambda kind: Zygote(self._setup.for_tools(*kind)), size, recycle_after)
         self._slots = threading.BoundedSemaphore(size)
         self._size = size
         self._threads = ThreadPoolExecutor(max_workers=size + 1, thread_name_prefix="sandbox")
-        self._closed = False
         self._specs = self._first_start((modules[0], frozenset())) if modules else {}
 
     def describe(self) -> tuple[ToolSpec, ...]:
@@ -120,17 +111,11 @@ class Sandbox:
 
     def idle(self) -> list[Zygote]:
         """The zygotes that wait for a call, for those who look after what calls leave behind."""
-        with self._lock:
-            return [zygote for pool in self._free.values() for zygote in pool]
+        return self._stock.idle()
 
     def close(self) -> None:
         """End all zygotes. Calls that are running get `unavailable`."""
-        with self._lock:
-            self._closed = True
-            free = [zygote for pool in self._free.values() for zygote in pool]
-            self._free.clear()
-        for zygote in free:
-            zygote.close()
+        self._stock.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def __enter__(self) -> "Sandbox":
@@ -141,13 +126,13 @@ class Sandbox:
 
     def _first_start(self, kind: Kind) -> dict[str, ToolSpec]:
         """The tools by name, read while a first zygote starts."""
-        warming = self._threads.submit(self._take, kind)
+        warming = self._threads.submit(self._stock.take, kind)
         try:
             specs = {spec.name: spec for spec in describe(self._setup)}
         finally:
             wait([warming])
             if warming.exception() is None:
-                self._give_back(warming.result(), kind)
+                self._stock.give_back(warming.result(), kind, worn=False)
         warming.result()
         return specs
 
@@ -226,7 +211,7 @@ class Sandbox:
 
     def _exchange(self, request: dict, spec: ToolSpec, *blobs: bytes) -> Reply:
         kind = (spec.module, self.allow & set(spec.needs))
-        zygote = self._take(kind)
+        zygote = self._stock.take(kind)
         worn = True
         try:
             reply = zygote.exchange(request, *blobs)
@@ -236,65 +221,7 @@ class Sandbox:
             worn = False
             raise no_resources(error) from error
         finally:
-            self._give_back(zygote, kind, worn)
-
-    def _take(self, kind: Kind) -> Zygote:
-        """A zygote for a call: one that is ready, else one that is still tidying up, else a new one."""
-        while True:
-            with self._lock:
-                if self._closed:
-                    raise ZygoteGoneError("the sandbox is closed")
-                pool = self._free.setdefault(kind, [])
-                if not pool:
-                    break
-                zygote = pool.pop(next((n for n in reversed(range(len(pool))) if pool[n].is_ready()), 0))
-            if zygote.settle():
-                return zygote
-            zygote.close()
-        return self._start(kind)
-
-    def _start(self, kind: Kind) -> Zygote:
-        """A new zygote; where descriptors are short, those of tools that nobody is calling make room."""
-        setup = self._setup.for_tools(*kind)
-        try:
-            return Zygote(setup)
-        except OSError:
-            with self._lock:
-                idle = [zygote for pool in self._free.values() for zygote in pool]
-                self._free.clear()
-        for zygote in idle:
-            zygote.close()
-        try:
-            return Zygote(setup)
-        except OSError as error:
-            raise no_resources(error) from error
-
-    def _give_back(self, zygote: Zygote, kind: Kind, worn: bool = False) -> None:
-        """Keep a zygote for the next call, whatever became of the last one; replace it where it is worn out.
-
-        That is every so many calls, and where it is gone or its children cannot start.
-        """
-        worn = worn or zygote.calls >= self._recycle_after
-        renew = worn or (zygote.calls >= RENEW_AT * self._recycle_after and not zygote.renewed)
-        with self._lock:
-            keep = not worn and not self._closed
-            if keep:
-                self._free.setdefault(kind, []).append(zygote)
-            if renew and not self._closed and not zygote.renewed:
-                zygote.renewed = True
-                self._threads.submit(self._renew, kind)
-        if not keep:
-            zygote.close()
-
-    def _renew(self, kind: Kind) -> None:
-        """Start a successor and put it where it is used last."""
-        zygote = self._start(kind)
-        with self._lock:
-            pool = self._free.setdefault(kind, [])
-            if not self._closed and len(pool) < self._size:
-                pool.insert(0, zygote)
-                return
-        zygote.close()
+            self._stock.give_back(zygote, kind, worn)
 
 
 class _Slot:

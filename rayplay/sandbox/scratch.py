@@ -245,8 +245,8 @@ def _clear_files(folder: int) -> list[str]:
     os.fchmod(folder, MODE)
     folders = []
     for name in os.listdir(folder):
-        if stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode):
-            folders.append(name)
-        else:
+        try:
             os.unlink(name, dir_fd=folder)
+        except IsADirectoryError:
+            folders.append(name)
     return folders

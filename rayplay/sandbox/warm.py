@@ -30,6 +30,7 @@ SWEEP_S = 10.0  # longest wait for a zygote that empties its scratch
 FRAME_BYTES = 9  # of a result, before its state and text
 STARTED_BYTES = 1  # before it
 FILES_PER_ZYGOTE = 8  # open here, with a call's channels
+FILES_LEAST = 32  # that a process which starts zygotes, and each of them, must be allowed
 PROGRAM = "rayplay.sandbox.zygote"
 
 # The kernel's parent-death signal follows the *thread* that started a process: zygotes are started by one that stays.
@@ -64,15 +65,20 @@ def describe(setup: Setup) -> tuple[ToolSpec, ...]:
         raise no_resources(error) from error
 
 
-def no_resources(error: OSError) -> SandboxError:
-    """What the user can do where this process may open no more files, or the machine refuses something else."""
-    if error.errno != errno.EMFILE:
+def no_resources(error: OSError | None = None) -> SandboxError:
+    """What the user can do where this process may open too few files, or the machine refuses something else."""
+    if error is not None and error.errno != errno.EMFILE:
         return SandboxError(f"no sandbox process can be started: {error}")
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return SandboxError(
-        f"this process may have {most} files open (ulimit -n), and has; a sandbox takes about "
-        f"{FILES_PER_ZYGOTE} for each call at once: raise the limit, or lower the sandbox's size"
+        f"this process may have {files_allowed()} files open (ulimit -n), too few for what it has and does; a sandbox "
+        f"takes about {FILES_PER_ZYGOTE} for each call at once, and {FILES_LEAST} to begin with: raise the limit, or "
+        "lower the sandbox's size"
     )
+
+
+def files_allowed() -> int:
+    """How many files this process, and one that it starts, may have open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 class ZygoteGoneError(Exception):
@@ -91,6 +97,8 @@ class Zygote:
         self.process: subprocess.Popen | None = None
         self.launch: Launch | None = None
         self.complaints: IO[bytes] | None = None
+        if files_allowed() < FILES_LEAST:
+            raise no_resources()
         needs_uid = os.geteuid() == 0 and setup.level is not Level.L0 and program == PROGRAM
         self.lease = lease_uid() if needs_uid else Lease(-1, -1)
         try:

@@ -35,12 +35,13 @@ from rayplay.sandbox.control import (
     Report,
     decode_order,
 )
-from rayplay.sandbox.forking import apart, choose_fork, end_child, has_ended, open_pidfd, reap_strays, wait4
+from rayplay.sandbox.forking import Helper, choose_fork, end_child, has_ended, open_pidfd, reap_strays, wait4
 from rayplay.sandbox.loading import failure
 from rayplay.sandbox.wire import receive_frame, send_frame
 
 TICK_S = 0.02  # how often a running call's threads are counted and its scratch weighed
 TICK_WITHOUT_PIDFD_S = 0.002  # how often to ask whether a child has ended, where nothing says so
+SWEEP, WEIGH = 0, 1  # what the helper is asked for
 WEIGHING_SHARE = 10  # a weighing that takes long is not repeated before this many times as long
 
 
@@ -118,6 +119,7 @@ class Zygote:
         os.chdir(self.scratch)
         os.umask(0o077)
         self.confinement.prepare()
+        self.helper = Helper(self.fork, self.sock.fileno(), self._empty_scratch, self._is_within_bounds)
 
     def serve(self) -> None:
         """Follow orders until the socket closes."""
@@ -155,13 +157,13 @@ class Zygote:
         if pidfd >= 0:
             os.close(pidfd)
         if not self.confinement.inherited:
-            reap_strays()
+            reap_strays(self.helper.pid)
         report.number, report.ending = order.number, ENDINGS.index(ending)
         report.scratch = CLEAN if self._is_clean() else SWEEPING
         self.sock.send(report)
-        swept = report.scratch == SWEEPING
+        dirty = report.scratch == SWEEPING
         ctypes.memset(self.report_address, 0, REPORT_BYTES)
-        if swept:  # the owner has its result meanwhile, and gives other zygotes its next calls
+        if dirty:  # the owner has its result meanwhile, and gives other zygotes its next calls
             report.number, report.scratch = order.number, CLEAN if self._sweep() else SPOILT
             self.sock.send(report)
             ctypes.memset(self.report_address, 0, REPORT_BYTES)
@@ -213,7 +215,7 @@ class Zygote:
 
     def _sweep(self) -> bool:
         """Empty the scratch; False where that cannot be done, and the owner must replace us."""
-        return apart(self.fork, lambda: scratch.sweep(self.scratch, self.scratch_id)) and self._is_clean()
+        return self.helper(SWEEP) and self._is_clean()
 
     def excess(self, pid: int) -> str:
         """What a running call has too much of, told at once: "threads", "disk" or "" = nothing."""
@@ -223,7 +225,10 @@ class Zygote:
 
     def overfilled(self) -> bool:
         """Whether a running call has too many files or bytes in a scratch whose size the kernel does not bound."""
-        return not apart(self.fork, self._is_within_bounds)
+        return not self.helper(WEIGH)
+
+    def _empty_scratch(self) -> bool:
+        return scratch.sweep(self.scratch, self.scratch_id)
 
     def _is_within_bounds(self) -> bool:
         files, size = scratch.weigh(self.scratch, self.limits["scratch_files"])
