@@ -15,6 +15,7 @@ from rayplay.console import Say
 from rayplay.data.prepare import LoadTeacher, Prepared, prepare
 from rayplay.episode import EpisodeLimits
 from rayplay.errors import ResourceError, RunFolderError
+from rayplay.folder_check import check_own
 from rayplay.manifest import check_same_recipe, make_manifest
 from rayplay.matching import judged_by
 from rayplay.playing import Player, judge_of
@@ -30,6 +31,7 @@ def open_run(recipe: Recipe, folder: RunFolder, say: Say) -> Iterator[Run]:
     """Check, write the manifest, start the actors; end them all when the block is left, however it is left."""
     found, specs, dialect = check(recipe)
     folder.check_writable()
+    check_own(folder.path)
     if folder.manifest_path.is_file():  # else it is claimed with the first write
         folder.claim()
     with ExitStack() as stack:

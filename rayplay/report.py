@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from rayplay.console import Say
+from rayplay.errors import RunFolderError
 from rayplay.evaluation.official import compare
 from rayplay.pairs import describe
 from rayplay.records import Json, Pair, Trajectory
@@ -42,7 +43,18 @@ def write_report(run: Run) -> None:
 
 
 def make_report(folder: RunFolder) -> Json:
-    """What the run achieved and cost: stages with metrics, pairs by reason, tokens, seconds, environment."""
+    """What the run achieved and cost: stages with metrics, pairs by reason, tokens, seconds, environment.
+
+    Raises:
+        RunFolderError: A file of the folder has not the shape that a run gives it.
+    """
+    try:
+        return _report_of(folder)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise RunFolderError(f"{folder.path}: a file there is not as a run writes it ({error!r})") from error
+
+
+def _report_of(folder: RunFolder) -> Json:
     stages, seconds, tokens, reasons = [], {}, Counter(), Counter()
     for stage in folder.stages():
         facts = stage.facts()

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ValidationError
 
 from rayplay.credentials import redact_bytes, without_secrets
 from rayplay.errors import RunFolderError
+from rayplay.folder_check import check_inside, check_names, left_behind
 from rayplay.records import Adapter
 
 R = TypeVar("R", bound=BaseModel)
@@ -37,6 +38,7 @@ WORKERS = "workers"  # how many rollout workers a running run is asked for, by a
 RESCORED, PAIRED_AGAIN = "rescored.jsonl", "paired_again.jsonl"
 MEASURED = ("evaluation", "metrics.json")  # of a stage: what depends on its weights and nothing depends on
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700  # tasks, transcripts and settings are the owner's alone
+READ = (".safetensors", ".json")  # of an adapter
 BINARY = (".safetensors",)  # holds no text to redact
 FAULT = "RAYPLAY_FAULT"  # name of a crash point; the process kills itself there (tests of resumption)
 
@@ -162,11 +164,18 @@ class Stage:
         return json.loads((self.path / COMMIT).read_text())
 
     def damaged(self) -> list[str]:
-        """Committed files that are missing or whose hash does not fit, and the commit itself where it is unreadable."""
+        """Committed files that are missing or whose hash does not fit, and the commit itself where it is unreadable.
+
+        Raises:
+            RunFolderError: The commit names a file outside of the stage.
+        """
         try:
             files = self.facts()["files"]
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return [COMMIT]
+        if not isinstance(files, dict):
+            return [COMMIT]
+        check_names(files, self.path / COMMIT)
         return [name for name, sha in files.items() if file_hash(self.path / name) != sha]
 
     def seal(self, records: Iterable[BaseModel], folder: str = "trajectories") -> None:
@@ -215,7 +224,7 @@ class Stage:
         folder = self.path / "adapter"
         if not folder.is_dir() or not _fits_mark(folder, _folder_hash(folder)):
             return None
-        files = {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if not p.name.startswith(".")}
+        files = {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.suffix in READ}  # never a pickle
         return Adapter(version=self.name, files=files)
 
     def drop_derived(self, damaged: list[str]) -> None:
@@ -256,12 +265,16 @@ class RunFolder:
         """What the run depends on; a secret that an older version wrote there is left out.
 
         Raises:
-            RunFolderError: There is none, or it is damaged.
+            RunFolderError: There is none, it is damaged, or the folder reaches outside of itself.
         """
+        check_inside(self.path)
         try:
-            return without_secrets(json.loads(self.manifest_path.read_text(encoding="utf-8")))
+            found = without_secrets(json.loads(self.manifest_path.read_text(encoding="utf-8")))
         except (OSError, ValueError, RecursionError) as error:
             raise RunFolderError(f"{self.path}: no readable manifest.json; is this a run folder?") from error
+        if not isinstance(found, dict) or not isinstance(found.get("recipe", {}), dict):
+            raise RunFolderError(f"{self.path}: its manifest.json names no model and no recipe; is this a run folder?")
+        return found
 
     @property
     def started(self) -> bool:
@@ -272,10 +285,11 @@ class RunFolder:
         """Be the one writer of this folder until this process ends, and sweep what a killed one left half written.
 
         Raises:
-            RunFolderError: Another process writes into it.
+            RunFolderError: Another process writes into it, or it reaches outside of itself.
         """
         if self._lock:
             return
+        check_inside(self.path)
         self.path.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
         self._lock = open(os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE), "w")  # noqa: SIM115
         try:
@@ -285,7 +299,7 @@ class RunFolder:
             raise RunFolderError(
                 f"{self.path}: another run is writing there; wait for it, or choose another --output-dir"
             ) from None
-        for rubbish in (*self.path.rglob(".*.tmp"), self.path / WORKERS):
+        for rubbish in (*left_behind(self.path), self.path / WORKERS):
             _remove(rubbish)
 
     @property
@@ -337,11 +351,12 @@ class RunFolder:
         return sorted(found, key=lambda s: stage_order(s.name))
 
     def check_writable(self) -> None:
-        """Refuse a folder that cannot be written, before anything is started.
+        """Refuse a folder that cannot be written or reaches outside of itself, before anything is started.
 
         Raises:
             RunFolderError: Naming the folder and the reason.
         """
+        check_inside(self.path)
         parent = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
         if not parent.is_dir():
             raise RunFolderError(f"output folder {self.path}: {parent} is a file; choose another --output-dir")
@@ -354,13 +369,14 @@ class RunFolder:
         The damaged stage loses its commit and its damaged files, so that its intact shards are used again. Later
         stages rest on weights that may come out differently now, so they are set aside, not deleted.
         """
+        check_inside(self.path)
         stages = self.stages()
-        for index, stage in enumerate(stages):
-            damaged = stage.damaged()
+        damages = [stage.damaged() for stage in stages]  # all are read before anything is removed
+        for index, (stage, damaged) in enumerate(zip(stages, damages, strict=True)):
             if not damaged:
                 continue
             for name in damaged:
-                (stage.path / name).unlink(missing_ok=True)
+                _remove(stage.path / name)
             stage.drop_derived(damaged)
             (stage.path / COMMIT).unlink(missing_ok=True)
             later = [s for s in self._all_stages() if stage_order(s.name) > stage_order(stage.name)]
@@ -377,7 +393,7 @@ class RunFolder:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
 

@@ -42,6 +42,9 @@ def evaluate(
     max_new_tokens: Annotated[int, typer.Option(min=1, help="tokens of one of BFCL's answers")] = 512,
     compare: Annotated[tuple[str, str] | None, typer.Option(help="two model paths instead of one")] = None,
     output_dir: Annotated[Path | None, typer.Option(help="where all is kept; the same folder resumes")] = None,
+    trust_run: Annotated[
+        bool, typer.Option("--trust-run", help="the run is mine: start and ask what its own recipe names")
+    ] = False,
     gold: Annotated[bool, typer.Option("--gold", help="answer BFCL with its own right answers")] = False,
     empty: Annotated[bool, typer.Option("--empty", help="answer BFCL with nothing")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON line last on stdout")] = False,
@@ -62,7 +65,9 @@ def evaluate(
             settings = BfclSettings(categories, limit, seed, repeats, temperature, max_new_tokens)
             # By name, as the commands are: known answers need neither torch nor Ray, and must not wait for them.
             models = importlib.import_module("rayplay.cli.evaluate_models")
-            result = models.evaluate_models(model_path, compare, config, tasks, settings, samples, output_dir, say)
+            result = models.evaluate_models(
+                model_path, compare, config, tasks, settings, samples, output_dir, say, trust_run
+            )
     except KeyboardInterrupt:
         say.line("stopped; the same command with the same folder goes on where this one was")
         raise typer.Exit(130) from None

@@ -19,6 +19,7 @@ from rayplay.recipe import Model, Recipe
 from rayplay.recipe_text import load_recipe, parse_recipe
 from rayplay.records import Json, digest
 from rayplay.store import RunFolder
+from rayplay.trust import PROGRAMS, check_consent, outside
 
 BUILT_IN_TOOLS = ("tools.calculator", "tools.weather", "tools.search")
 
@@ -32,6 +33,7 @@ def evaluate_models(
     samples: int,
     output_dir: Path | None,
     say: Say,
+    trust_run: bool,
 ) -> Json:
     """The part of `rayplay evaluate` that needs an engine; returns what evaluation.json holds.
 
@@ -43,6 +45,9 @@ def evaluate_models(
         raise EvaluationError("nothing to evaluate on: add --config or --tasks for own metrics, --bfcl for BFCL")
     subjects = _two(compare) if compare else read_subjects(model_path)
     run, recipe = _recipe(config, model_path, subjects[0], say)
+    if run and not (trust_run or config):
+        judged = ("judge",) if "judge" in recipe.rewards else ()
+        check_consent(recipe, model_path, (*PROGRAMS, *judged))
     specs = check(played_by(recipe, subjects[0].model_dir)).specs if config or tasks_file else ()
     tasks = [judged_by(t, recipe.matching) for t in read_task_file(tasks_file, specs)] if tasks_file else []
     questions = choose_questions(settings) if settings.categories else None
@@ -107,7 +112,8 @@ def _recipe(config: Path | None, model_path: str, subject: Subject, say: Say) ->
     if not is_run_folder(model_path):
         return "", given or Recipe(model=Model(name=subject.model_dir), tools=BUILT_IN_TOOLS)
     own = parse_recipe(json.dumps(RunFolder(model_path).manifest()["recipe"]), f"{model_path}/manifest.json")
-    if given is None or (given.tools, given.data.sources) == (own.tools, own.data.sources):
+    alike = given and (given.tools, given.data.sources) == (own.tools, own.data.sources)
+    if given is None or (alike and outside(given) == outside(own)):
         if given and given.hash() != own.hash():
             say.line(f"{config} is not quite the recipe of {model_path}: the run's own settings and tasks are used")
         return model_path, own

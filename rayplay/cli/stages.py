@@ -19,11 +19,15 @@ from rayplay.recipe import Pairs, Recipe
 from rayplay.recipe_text import load_recipe, parse_recipe
 from rayplay.sinks import for_cell, print_json, print_text
 from rayplay.store import RunFolder
+from rayplay.trust import check_consent
 
 rollout_app, scale_app, score_app, pairs_app = (typer.Typer(add_completion=False) for _ in range(4))
 
 Run = Annotated[str, typer.Argument(help="Run folder, for example runs/quickstart.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON on stdout.")]
+TrustRun = Annotated[
+    bool, typer.Option("--trust-run", help="The run is mine: ask the judge that its recipe names, with its key.")
+]
 OnRay = Annotated[bool, typer.Option("--ray", help="Go over the shards with Ray Data, on all cores or nodes.")]
 
 
@@ -59,12 +63,15 @@ def score(
     run: Run,
     reward: Annotated[list[str] | None, typer.Option(help="NAME=WEIGHT, repeatable; default: the run's own.")] = None,
     on_ray: OnRay = False,
+    trust_run: TrustRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Score sealed trajectories with other rewards: written beside the old ones, nothing is sampled."""
     folder = RunFolder(run)
     recipe = _recipe_of(folder)
     weights = _weights(reward) if reward else recipe.rewards
+    if "judge" in weights and not trust_run:
+        check_consent(recipe, run, ("judge",))
     with _over_shards(on_ray) as each:
         found = score_again(folder, weights, recipe.judge if "judge" in weights else None, each)
     if as_json:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rayplay.errors import ModelError, RunFolderError
-from rayplay.models.adapters import read_adapter
+from rayplay.models.adapters import check_adapter, read_adapter
 from rayplay.models.resolve import model_hash, resolve_model
 from rayplay.records import Adapter, Json
 from rayplay.store import RunFolder
@@ -93,8 +93,7 @@ def _of_adapter(path: Path) -> list[Subject]:
         base = base_subject(name)
     except ModelError as error:
         raise ModelError(f"{described} names a base that is not here: {error}") from error
-    if not list(path.glob("*.safetensors")):
-        raise ModelError(f"adapter {path}: no safetensors here; it should hold adapter_model.safetensors")
+    check_adapter(path)
     return [base, base._replace(label="tuned", adapter_dir=str(path.absolute()))]
 
 
@@ -114,4 +113,6 @@ def _of_run(path: Path) -> list[Subject]:
         for stage in stages
         if (stage.path / "adapter").is_dir()
     ]
+    for subject in trained:
+        check_adapter(Path(subject.adapter_dir))
     return [base, *trained]

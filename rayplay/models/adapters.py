@@ -9,7 +9,24 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from rayplay.errors import ModelError
+from rayplay.models.weights import PICKLES, check_weights
 from rayplay.records import Adapter
+
+
+def check_adapter(folder: Path) -> None:
+    """Refuse a folder of trained weights from which a loader would read anything but safetensors.
+
+    Raises:
+        ModelError: Naming what it lacks, or the pickle that it holds.
+    """
+    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    pickles = [name for name in names if Path(name).suffix in PICKLES and name != "training_args.bin"]
+    if pickles:
+        raise ModelError(f"adapter {folder}: {pickles[0]} is a pickle, which can run code; only safetensors are read")
+    if "adapter_config.json" in names and "adapter_model.safetensors" not in names:
+        raise ModelError(f"adapter {folder}: no safetensors here; it should hold adapter_model.safetensors")
+    if "adapter_config.json" not in names:
+        check_weights(folder)
 
 
 def read_adapter(folder: str | Path, version: str) -> Adapter:
@@ -36,12 +53,14 @@ def load_merged(model_dir: str, adapter: Adapter | None, dtype: torch.dtype | No
     """The base model with the adapter merged into its weights; full weights replace the base."""
     with tempfile.TemporaryDirectory(prefix="rayplay-adapter-") as folder:
         if adapter is None:
-            return AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype or "auto")
+            check_weights(Path(model_dir))
+            return AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype or "auto", use_safetensors=True)
         write_adapter(adapter, folder)
         if "adapter_config.json" not in adapter.files:
-            return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or "auto")
-        base = AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype or "auto")
-        return PeftModel.from_pretrained(base, folder).merge_and_unload()
+            return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or "auto", use_safetensors=True)
+        check_weights(Path(model_dir))
+        base = AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype or "auto", use_safetensors=True)
+        return PeftModel.from_pretrained(base, folder, use_safetensors=True).merge_and_unload()
 
 
 def merged_weights(model_dir: str, adapter: Adapter | None) -> Iterator[tuple[str, torch.Tensor]]:

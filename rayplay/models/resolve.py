@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from trl.chat_template_utils import qwen2_5_chat_template
 
 from rayplay.errors import ModelError
+from rayplay.models.weights import READ, check_weights
 from rayplay.records import digest
 from rayplay.store import file_hash
 
@@ -38,7 +39,7 @@ PACKAGED = {
     )
 }
 CONVERSION = "1"  # part of the cached folder's name: raise it when the conversion changes
-DOWNLOADED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")  # never pickles or code
+DOWNLOADED = tuple(f"*{suffix}" for suffix in READ if suffix != ".py")  # never pickles or code
 
 
 def cache_dir() -> Path:
@@ -57,16 +58,17 @@ def resolve_model(name: str, revision: str | None = None) -> Path:
     folder = Path(name)
     if not folder.is_dir():
         folder = _downloaded(name, revision)
-    missing = [what for what in ("config.json", "*.safetensors") if not list(folder.glob(what))]
-    if missing:
-        raise ModelError(f"model {name!r}: {folder} has no {' and no '.join(missing)}; only safetensors are read")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"model {name!r}: {folder} has no config.json; is it a model's folder?")
+    check_weights(folder)
     return folder.resolve()
 
 
 def model_hash(model_dir: str) -> str:
-    """Digest over the hashes of a model's (or an adapter's) configuration, tokenizer and weights."""
-    files = sorted(p for p in Path(model_dir).iterdir() if p.suffix in (".json", ".safetensors", ".jinja"))
-    return digest([(p.name, file_hash(p)) for p in files], 16)
+    """Digest over the hashes of every file of a model's (or an adapter's) folder that a loader reads."""
+    root = Path(model_dir)
+    files = sorted((p.relative_to(root).as_posix(), p) for p in root.rglob("*") if p.suffix in READ and p.is_file())
+    return digest([(name, file_hash(p)) for name, p in files if not name.startswith(".")], 16)
 
 
 def _downloaded(name: str, revision: str | None) -> Path:

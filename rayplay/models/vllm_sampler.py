@@ -61,6 +61,7 @@ class VllmSampler:
                 max_num_seqs=max_in_flight,
                 enforce_eager=not gpu,  # on CPU compiling costs two minutes and gains little
                 trust_remote_code=trust_remote_code,
+                load_format="safetensors",
                 disable_log_stats=False,
                 enable_prefix_caching=True,
                 generation_config="vllm",  # sampling parameters are ours alone

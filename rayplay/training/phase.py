@@ -173,13 +173,14 @@ def load_policy(model_dir: str, settings: TrainSettings, start_dir: Path | None)
         full_start or model_dir,
         dtype=getattr(torch, dtype),
         trust_remote_code=settings.trust_remote_code,
+        use_safetensors=True,
         quantization_config=_four_bits(dtype) if settings.load_in_4bit else None,
     )
     model.config.use_cache = False
     if not settings.use_lora:
         return model, None
     if start_dir:
-        return PeftModel.from_pretrained(model, start_dir, is_trainable=True), None
+        return PeftModel.from_pretrained(model, start_dir, is_trainable=True, use_safetensors=True), None
     return model, lora_config(settings)
 
 
