@@ -12,7 +12,7 @@ import typer
 
 from rayplay import __version__
 from rayplay.models.device import allocator_env, choose_dtype, has_gpu, usable_cores
-from rayplay.sandbox import isolation_report
+from rayplay.sandbox import Level, isolation_report
 from rayplay.sinks import print_json, print_text
 
 doctor_app = typer.Typer(add_completion=False)
@@ -82,6 +82,11 @@ def advice(found: dict[str, Any]) -> list[tuple[str, str, bool]]:
         wanted.append((f"memory ({found['memory_gib']} GiB)", "the quickstart wants 8 GiB", False))
     if not found["programs"]["bwrap"]:
         wanted.append(("bubblewrap", "apt-get install bubblewrap: sandbox level L3", False))
+    isolation = found.get("isolation", {})
+    level = isolation.get("level", Level.L3)
+    if level < Level.L3 and (level < Level.L2 or found["programs"]["bwrap"]):
+        what = "isolation L2" if level < Level.L2 else "isolation L3"
+        wanted.append((f"{what} (there is {level})", isolation["why_not_higher"], level < Level.L2))
     if not found["programs"]["uv"] and _version("uv") is None:
         wanted.append(("uv", f"{sys.executable} -m pip install uv: BFCL's own environment", False))
     if found["allocator"] == "glibc":
