@@ -1,10 +1,13 @@
 """A scratch is weighed and emptied by open folders alone: whatever takes the place of one meanwhile leads nowhere."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rayplay.sandbox import folders, scratch
 
@@ -168,3 +171,45 @@ def test_an_abandoned_folder_is_emptied_through_the_descriptor_that_holds_it(tmp
     new, held = folders.make_folder("q-")
     os.close(held)
     assert unharmed(victim) and new.exists()
+
+
+NAMES = st.sampled_from(["a", "b", "c", "d" * 200, "\u202e", "-rf", "a\nb"])
+TREES = st.recursive(
+    st.sampled_from(["file", "link", "loop", "fifo", "nowhere"]),
+    lambda inside: st.tuples(st.sampled_from([0, 0o111, 0o500, 0o700]), st.dictionaries(NAMES, inside, max_size=4)),
+    max_leaves=12,
+)
+
+
+def plant(place: Path, tree: object, victim: Path) -> int:
+    """Make a tree; the number of its names."""
+    if isinstance(tree, tuple):
+        mode, inside = tree
+        place.mkdir()
+        made = sum(plant(place / name, part, victim) for name, part in inside.items())
+        place.chmod(mode)
+        return 1 + made
+    if tree == "file":
+        place.write_bytes(b"x" * 5000)
+    elif tree == "fifo":
+        os.mkfifo(place)
+    else:
+        place.symlink_to({"link": victim, "loop": place, "nowhere": "/nowhere"}[tree])
+    return 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(NAMES, TREES, max_size=5))
+def test_any_tree_is_emptied_and_nothing_outside_it_changes(inside: dict):
+    with tempfile.TemporaryDirectory() as made:
+        victim, box = Path(made, "outside"), Path(made, "box")
+        for folder in (victim, box):
+            folder.mkdir(mode=0o755)
+        (victim / "kept").write_text("kept")
+        scratch.give(box, -1)
+        names = sum(plant(box / name, tree, victim) for name, tree in inside.items())
+        files, _ = scratch.weigh(box, 1000)
+        assert files in (names, 1001)  # folders that are closed to the one who weighs count as too many
+        assert scratch.sweep(box, scratch.identity(box))
+        assert scratch.is_empty(box, scratch.identity(box))
+        assert unharmed(victim)
