@@ -2,11 +2,12 @@
 
 Nothing else is looked at: other types cannot be taken for each other when values are compared. Read: type (one or a
 list), nullable, enum, const, anyOf, oneOf, allOf, local $ref, properties, additionalProperties, items, prefixItems.
-What a schema does not say is allowed; so is what a reference to nowhere would say.
+Not read: patternProperties, if, anchors. What a schema does not say is allowed; so is what such a part would say.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import unquote
 
 from rayplay.records import Json
 
@@ -100,10 +101,14 @@ class _Walk:
         """What a local reference names; None where it names nothing here."""
         if not isinstance(reference, str) or not reference.startswith("#"):
             return None
-        found: Any = self._root
-        for part in reference[1:].split("/")[1:]:
+        first, *parts = unquote(reference[1:]).split("/")
+        found: Any = None if first else self._root  # "#name" is an anchor: not looked for
+        for part in parts:
             name = part.replace("~1", "/").replace("~0", "~")
-            found = found.get(name) if isinstance(found, dict) else None
+            if isinstance(found, list):
+                found = found[int(name)] if name.isascii() and name.isdecimal() and int(name) < len(found) else None
+            else:
+                found = found.get(name) if isinstance(found, dict) else None
         return found
 
 
@@ -124,10 +129,11 @@ def kind_of(value: Any) -> str:
 def _children(schema: Json, value: Any) -> Iterator[tuple[Any, Any]]:
     """(schema, value) of everything inside."""
     if isinstance(value, list):
-        first = schema.get("prefixItems")
+        items = schema.get("items")
+        first = items if isinstance(items, list) else schema.get("prefixItems")  # a list of items: drafts up to 7
         first = first if isinstance(first, list) else []
         yield from zip(first, value, strict=False)
-        yield from ((schema.get("items"), item) for item in value[len(first) :])
+        yield from ((items, item) for item in value[len(first) :])
     elif isinstance(value, dict):
         named = schema.get("properties")
         named = named if isinstance(named, dict) else {}

@@ -1,8 +1,9 @@
 """Text -> the numbers that it states, in the spellings that people and models use.
 
 Read: -5, −5, minus 5, .5, 1,234,567.8, 1.234.567,8, 1 234 567 (with plain, no-break, narrow or thin spaces), 1'234'567,
-1_234_567, 12,34,567, 6.7e-11, 6.7 × 10^-11, 10⁶, 85 %, 3/4, 2½. A hyphen behind a digit, a letter or a bracket is no
-minus: "3-5" states 3 and 5. Commas between groups that are no thousands part a list: "1,2,3" states 1, 2 and 3.
+1_234_567, 12,34,567, 6.7e-11, 6.7 × 10^-11, 10⁶, 85 %, 3/4, 2½, and LaTeX's 1{,}234 and 6.7 \\times 10^{-11}. A hyphen
+behind a digit, a letter or a bracket is no minus: "3-5" states 3 and 5. Commas between groups that are no thousands
+part a list: "1,2,3" states 1, 2 and 3.
 
 Where a spelling has two usual readings, both are stated: "9,5" (9.5, or 9 and 5), "12 345" (one number or two), "85 %"
 (85 or 0.85) and "3/4" (3 and 4, or 0.75). One comma before exactly three digits always parts thousands.
@@ -26,14 +27,14 @@ _SPACE_GROUPS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?!\d)(?:\.\d+)?"
 _DECIMAL_COMMA = re.compile(r"\d+,\d+")
 _PARTS = re.compile(rf"[,{_GROUP_SIGNS}]")
 
-_MINUS = re.compile(r"(?:(?<![\w)\]%])[-−–]|\b(?:minus|negative)\s)[$€£¥₹]?\Z", re.IGNORECASE)
+_MINUS = re.compile(r"(?:(?<![\w)\]%])[-−–‐‑－﹣]|\b(?:minus|negative)\s)[$€£¥₹]?\Z", re.IGNORECASE)
 _MINUS_SPAN = 11  # characters that it takes at most, with the one before it
 _POWER = re.compile(
     r"[eE]([+−-]?\d{1,4})(?!\w)"
     r"|\s?(?:[×x*·]|\\times|\\cdot)\s?10(?:\s?(?:\^|\*\*)\s?[{(]?([+−-]?\d{1,4})[})]?|([⁺⁻]?[⁰¹²³⁴-⁹]{1,4}))"
 )
 _POWER_OF_TEN = re.compile(r"(?:\^|\*\*)[{(]?([+−-]?\d{1,4})[})]?|([⁺⁻]?[⁰¹²³⁴-⁹]{1,4})")
-_PERCENT = re.compile(r"\s?(?:%|(?:percent|per cent)\b)", re.IGNORECASE)
+_PERCENT = re.compile(r"\s?\\?(?:[%％]|(?:percent|per cent)\b)", re.IGNORECASE)
 _WHOLE = re.compile(
     rf"[+−-]?(?:{_RUN.pattern})(?:{_POWER.pattern}|{_POWER_OF_TEN.pattern}|{_PERCENT.pattern})?", re.IGNORECASE
 )
@@ -68,6 +69,7 @@ class Stated(NamedTuple):
 
 def numbers_in(text: str) -> list[Stated]:
     """Every number that the text states, each reading of an ambiguous one."""
+    text = text.replace("{,}", ",").replace("\\,", "\u2009")  # what LaTeX parts thousands with
     return [*_runs(text), *_space_groups(text), *_fractions(text)]
 
 

@@ -14,6 +14,8 @@ WHOLE_NUMBERS = [
     {"oneOf": [STRING, INTEGER]},
     {"allOf": [{}, INTEGER]},
     {"$ref": "#/$defs/count"},
+    {"$ref": "#/%24defs/count"},
+    {"$ref": "#/$defs/several/anyOf/1"},
     {"anyOf": [{"$ref": "#/$defs/count"}, NULL]},
     {"enum": [3, 4]},
     {"const": 3},
@@ -29,11 +31,13 @@ ANY_NUMBERS = [
     {"$ref": "#/$defs/nowhere"},
     {"$ref": "https://example.com/elsewhere.json"},
     {"$ref": "#/$defs/circle"},
+    {"$ref": "#anchor"},
 ]
 AROUND = [
     lambda schema, value: (schema, value),
     lambda schema, value: ({"type": "array", "items": schema}, [value]),
     lambda schema, value: ({"type": "array", "prefixItems": [STRING, schema]}, ["a", value]),
+    lambda schema, value: ({"type": "array", "items": [STRING, schema]}, ["a", value]),
     lambda schema, value: ({"type": "object", "properties": {"n": schema}}, {"n": value}),
     lambda schema, value: ({"type": "object", "additionalProperties": schema}, {"n": value}),
     lambda schema, value: ({"anyOf": [STRING, {"type": "array", "items": schema}]}, [value]),
@@ -41,7 +45,7 @@ AROUND = [
 
 
 def tool(required: tuple[str, ...] = (), **properties) -> ToolSpec:
-    defs = {"count": INTEGER, "circle": {"$ref": "#/$defs/circle"}}
+    defs = {"count": INTEGER, "several": {"anyOf": [STRING, INTEGER]}, "circle": {"$ref": "#/$defs/circle"}}
     return ToolSpec(name="f", parameters={"properties": properties, "required": list(required), "$defs": defs})
 
 

@@ -14,7 +14,7 @@ def found(answer: str, text: str, **expected) -> bool:
 
 
 STATED = [
-    *(("-8", f"It is {minus}8 °C.") for minus in ("-", "−", "–", "minus ")),
+    *(("-8", f"It is {minus}8 °C.") for minus in ("-", "−", "–", "minus ", "‑", "－")),
     ("-8.5", "a loss of -$8.50"),
     ("0.25", "a chance of .25."),
     ("-0.25", "x = -.25"),
@@ -33,6 +33,9 @@ STATED = [
     ("6.674e-11", "G is 6.674 \\times 10^{-11}"),
     ("6.674e-11", "about 6.67e-11"),
     ("1000000", "10^6 of them"),
+    ("7654321", "$7{,}654{,}321$ rows"),
+    ("7654321", "7\\,654\\,321 rows"),
+    ("0.35", "35\\%"),
     ("0.35", "35 %"),
     ("35", "35 percent"),
     ("35%", "35 % of all"),
