@@ -5,10 +5,14 @@ import json
 
 import pytest
 
+from rayplay import opening
 from rayplay.checking import check
+from rayplay.data.prepare import Prepared
 from rayplay.errors import RecipeError
 from rayplay.models.micro import save_chat_model
 from rayplay.recipe_text import parse_recipe
+from rayplay.records import Expected, Message, Task
+from rayplay.store import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +42,16 @@ def test_a_recipe_may_have_the_tools_of_an_mcp_server_alone(content):
     server = {"mcp": {"command": "python", "args": ["-m", "tools.servers.money"]}}
     found = check(parse_recipe(json.dumps({**content, "tools": [server]}), "r.json"))
     assert found.specs and all(spec.module.startswith("mcp:") for spec in found.specs)
+
+
+def test_tasks_are_compared_by_the_recipes_rule_unless_they_have_their_own(content, monkeypatch):
+    plain, own = (Task.build("t", (Message(role="user", content=text),), ()) for text in ("a", "b"))
+    own = own.model_copy(update={"expected": Expected(rule="exact")})
+    monkeypatch.setattr(opening, "prepare", lambda *_, **__: Prepared([plain, own], [plain], []))
+    recipe = parse_recipe(json.dumps({**content, "matching": "official"}), "r.json")
+    made = opening.load_or_make_tasks(recipe, RunFolder("nowhere"), (), None, None)
+    assert [task.expected.rule for task in made.train] == ["official", "exact"]
+    assert [task.expected.rule for task in made.held_out] == ["official"]
 
 
 def test_what_does_not_fit_is_named_with_the_next_step(content):

@@ -27,6 +27,7 @@ def test_every_shipped_recipe_loads_says_what_it_needs_and_survives_a_round_trip
     [
         ({**MODEL, "training": {"lerning_rate": 1}}, "'training.lerning_rate'; did you mean 'learning_rate'"),
         ({**MODEL, "trainning": {}}, "did you mean 'training'"),
+        ({**MODEL, "matching": "strict"}, "'official', 'plain' or 'exact'"),
         ({**MODEL, "training": {"warm_start": {"demonstration": 3}}}, "did you mean 'demonstrations'"),
         (
             {**MODEL, "tools": ["a", {"name": "x", "descripton": ""}]},
