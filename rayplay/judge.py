@@ -83,7 +83,7 @@ class Judge:
     def _question(self, trajectory: Trajectory) -> str:
         said = "\n".join(f"{m.role}: {m.content}" for m in trajectory.task.messages)
         results = "\n".join(f"{r.name}: {r.text}" for r in results_of(trajectory)) or "none"
-        wanted = "; ".join(map(str, trajectory.task.expected.answer)) or "not given"
+        wanted = "; ".join(" or ".join(answers) for answers in trajectory.task.expected.answers) or "not given"
         return (
             f"{self._settings.question}\n\n<request>\n{said}\n</request>\n<tool_results>\n{results}\n</tool_results>\n"
             f"<expected>{wanted}</expected>\n<answer>\n{final_answer(trajectory)}\n</answer>"

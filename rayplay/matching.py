@@ -81,16 +81,18 @@ def answer_found(expected: Expected, text: str) -> float:
     """Share of expected answers that stand in `text`; 1.0 where none is expected.
 
     An answer that reads as a number is looked for among the numbers of the text (see `rayplay.stated_numbers`); other
-    answers as contained text without case and white space, which neither begins nor ends inside a number.
+    answers as contained text without case and white space, which neither begins nor ends inside a number. An entry
+    that lists several answers is found where one of them is.
     """
     if not expected.answer:
         return 1.0
     numbers = numbers_in(text)
-    found = 0
-    for answer in expected.answer:
+
+    def stands(answer: str) -> bool:
         wanted = read_number(answer)
-        found += _contained(answer, text) if wanted is None else is_stated(wanted, numbers, expected.tolerance)
-    return found / len(expected.answer)
+        return _contained(answer, text) if wanted is None else is_stated(wanted, numbers, expected.tolerance)
+
+    return sum(any(map(stands, alternatives)) for alternatives in expected.answers) / len(expected.answer)
 
 
 def end_state_reached(expected: Expected, end_state: str | None) -> bool:

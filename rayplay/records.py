@@ -127,16 +127,21 @@ class Expected(Record):
     """What a right episode looks like: these calls (none = rightly no call), this answer, this end state.
 
     `answer` is compared as a number within `tolerance` where it reads as one, else as contained text; every entry of
-    `answer` must be found. Empty = any answer will do. `rule` says how arguments are compared (none: the recipe's, and
+    `answer` must be found, of an entry that is a list one is enough. Empty = any answer will do. `rule` says how arguments are compared (none: the recipe's, and
     "plain" where there is no recipe).
     """
 
     calls: tuple[ExpectedCall, ...] = ()
-    answer: tuple[str, ...] = ()
+    answer: tuple[str | tuple[str, ...], ...] = ()
     tolerance: float = 1e-6  # relative
     end_state: Json | None = None
     check_calls: bool = True  # False: only the answer or the end state decides
     rule: Rule | None = None
+
+    @property
+    def answers(self) -> tuple[tuple[str, ...], ...]:
+        """The entries of `answer`, each as the answers of which one is enough."""
+        return tuple((entry,) if isinstance(entry, str) else entry for entry in self.answer)
 
 
 class Task(Record):

@@ -26,14 +26,19 @@ def read(row: RawRow, context: Context) -> Usable:
     value = row.value
     if not matches(value):
         raise Rejected("wrong_format", "no instruction or query with an output or response")
-    asked = [value[_named(value, _ASKED)], *(value[k] for k in ("input", "context") if has(value, **{k: str}))]
-    turns: list[Json] = [
-        *_history(value.get("history")),
-        {"role": "user", "content": "\n".join(text for text in asked if text.strip())},
-        {"role": "assistant", "content": value[_named(value, _ANSWERED)]},
-    ]
+    turns = [*asked_in(value), {"role": "assistant", "content": value[_named(value, _ANSWERED)]}]
     builder = read_conversation(turns, tools_of(value, context), system=value.get("system"))
     return usable_of(builder, row, context)
+
+
+def asked_in(value: Json) -> list[Json]:
+    """The messages that an instruction row asks with: its history, then the instruction with its input; [] without."""
+    name = _named(value, _ASKED)
+    if not isinstance(value.get(name), str):
+        return []
+    asked = [value[name], *(value[k] for k in ("input", "context") if has(value, **{k: str}))]
+    said = "\n".join(text for text in asked if text.strip())
+    return [*_history(value.get("history")), {"role": "user", "content": said}]
 
 
 def _named(value: Any, keys: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ from rayplay.data.normal import REASONS
 from rayplay.data.source import Usable
 from rayplay.data.sources import Opened, Outcome
 from rayplay.errors import DataError
-from rayplay.records import Json, Message
+from rayplay.records import Json, Message, ToolSpec
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,8 @@ class Census:
     def of(cls, opened: Opened) -> "Census":
         """An empty census of an opened source."""
         library = opened.context.support
-        names = {s.name for s in library.values()} if isinstance(library, dict) else set()
+        held = library.values() if isinstance(library, dict) else ()
+        names = {spec.name for spec in held if isinstance(spec, ToolSpec)}
         return cls(opened.source.name, opened.context.licence, tools=names)
 
     def count(self, outcome: Outcome) -> None:

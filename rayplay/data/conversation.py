@@ -17,13 +17,13 @@ from rayplay.data.normal import Builder, Rejected, Toolset, read_tools
 from rayplay.data.reading import RawRow
 from rayplay.data.schemas import literal
 from rayplay.data.source import Context, Usable, one, row_id
+from rayplay.data.truths import expected_of
 from rayplay.data.turns import Result, Turn, turn_of
-from rayplay.records import Expected, Json, Task
+from rayplay.records import Json, Task
 
 TOOL_KEYS = ("tools", "functions", "tools_json", "available_tools", "function_definitions")
 _MOST_WRAPPINGS = 2
 _BETWEEN = re.compile(r"[ \t\r\n,]*+")
-_ANSWER_KEYS = ("solution", "answer", "ground_truth", "final_answer")
 _LISTED = re.compile(
     r"<\|?(tools?|available_tools|functions?|tool_list)\|?>(?=\s*+[\[{])|\[AVAILABLE_TOOLS\]", re.IGNORECASE
 )
@@ -94,7 +94,7 @@ def usable_of(builder: Builder, row: RawRow, context: Context, **about: Any) -> 
 
     Args:
         builder: Of `read_conversation`.
-        row: For the record's id, and the answer of a task (`solution`, `answer`, ...).
+        row: For the record's id, and what is right in a task (`rayplay.data.truths`).
         context: For source, licence and origin.
         about: Further fields of the records, which win over the context's.
 
@@ -107,14 +107,13 @@ def usable_of(builder: Builder, row: RawRow, context: Context, **about: Any) -> 
         usable = one(builder.demonstration(source, row_id(row), **fields))
     else:
         fields.pop("simulated", None)
-        answer = next((found for k in _ANSWER_KEYS if (found := _answer_texts(row.value.get(k)))), ())
         task = Task(
             task_id=f"{source}/{row_id(row)}",
             source=source,
             kind="open",
             messages=tuple(builder.messages),
             tools=tuple(builder.tools.specs),
-            expected=Expected(answer=answer, check_calls=False),
+            expected=expected_of(row.value, builder.tools),
             **fields,
         )
         usable = Usable(tasks=(task,))
@@ -264,11 +263,3 @@ def _json_prefix(text: str) -> str:
             break
         at = _BETWEEN.match(text, end).end()
     return text[:end]
-
-
-def _answer_texts(value: Any) -> tuple[str, ...]:
-    """What an answer must hold, as a row states it: a text, a number, or a list of these."""
-    found = value if isinstance(value, list) else [value]
-    if not all(isinstance(v, str | int | float) and not isinstance(v, bool) for v in found):
-        return ()
-    return tuple(str(v) for v in found if str(v).strip())

@@ -12,18 +12,22 @@ from typing import Any
 from pydantic_core import PydanticSerializationError
 
 from rayplay.data import (
+    agent_logs,
     alpaca,
     api_bank,
     api_bank_rows,
     bedrock,
+    bfcl_rows,
     button,
     chat_log,
     gemini,
     glaive,
     hermes,
     langchain_runs,
+    nestful,
     openai_chat,
     preference_lines,
+    prompt_rows,
     records_lines,
     responses_log,
     seal_tools,
@@ -61,6 +65,14 @@ _ALL = (
     button.SOURCE,
     when2call.PREFERENCES,
     when2call.SFT,
+    preference_lines.SOURCE,
+    bfcl_rows.SOURCE,
+    nestful.SOURCE,
+    agent_logs.TAU,
+    agent_logs.TOOLTALK,
+    agent_logs.SWE_AGENT,
+    prompt_rows.COMPLETION,
+    prompt_rows.REWARD,
     hermes.SOURCE,
     sharegpt.APIGEN_MT,
     sharegpt.GLAIVE,
@@ -69,7 +81,6 @@ _ALL = (
     toolalpaca.SOURCE,
     api_bank.SOURCE,
     api_bank_rows.SOURCE,
-    preference_lines.SOURCE,
     responses_log.SOURCE,
     gemini.SOURCE,
     bedrock.SOURCE,
@@ -78,6 +89,7 @@ _ALL = (
     sharegpt.PLAIN,
     openai_chat.SOURCE,
     alpaca.SOURCE,
+    prompt_rows.PROMPT,
 )
 # In the order of detection: where two match a row, the first is the closer one.
 SOURCES: dict[str, Source] = {source.name: source for source in _ALL}

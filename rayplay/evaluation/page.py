@@ -88,7 +88,7 @@ def _own_items(trajectories: dict[str, list[Trajectory]]) -> list[Item]:
             Answer(label, _spoken(played[name]), success(played[name]) == 1.0, played[name].stop_reason.value)
             for label, played in by_label.items()
         ]
-        expected = "\n".join([*calls, *map(str, task.expected.answer)]) or "(any answer without a call)"
+        expected = "\n".join([*calls, *map(" or ".join, task.expected.answers)]) or "(any answer without a call)"
         items.append(Item(_name_of(first[name]), task.messages[-1].content, expected, tuple(answers)))
     return sorted(items)
 

@@ -29,7 +29,7 @@ class Case(Record):
     prompt: str = Field(min_length=1)
     tools: tuple[str, ...] = ()
     calls: tuple[ExpectedCall, ...] = ()
-    answer: tuple[str, ...] = ()
+    answer: tuple[str | tuple[str, ...], ...] = ()
     tolerance: float = 1e-6
     check_calls: bool = True
     rule: Rule | None = None
