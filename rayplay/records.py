@@ -127,8 +127,8 @@ class Expected(Record):
     """What a right episode looks like: these calls (none = rightly no call), this answer, this end state.
 
     `answer` is compared as a number within `tolerance` where it reads as one, else as contained text; every entry of
-    `answer` must be found, of an entry that is a list one is enough. Empty = any answer will do. `rule` says how arguments are compared (none: the recipe's, and
-    "plain" where there is no recipe).
+    `answer` must be found, of an entry that is a list one is enough. Empty = any answer will do. `rule` says how
+    arguments are compared (none: the recipe's, and "plain" where there is no recipe).
     """
 
     calls: tuple[ExpectedCall, ...] = ()

@@ -13,6 +13,7 @@ _NAMES = (
     "solution", "answer", "ground_truth", "final_answer", "golden_answers", "gold_answer", "expected_answer", "target",
     "answers", "expected_calls", "expected_tool_calls",
 )  # fmt: skip
+_WHOLE = ("solution", "answer", "final_answer")
 _FINAL = re.compile(r"####\s*([^\n]+)\s*\Z")  # how GSM8K ends its solutions
 _BOXED = re.compile(r"\\boxed\{([^{}]+)\}")
 
@@ -31,8 +32,9 @@ def truth_in(value: Json) -> Any:
 def expected_of(value: Json, tools: Toolset) -> Expected:
     """What a right episode of a row does; anything will do where the row says nothing.
 
-    Calls of the row's own tools are expected as such; several answers are forms of one. A solution ends with its answer
-    where it says `#### 72` or `\\boxed{72}`.
+    Calls of the row's own tools are expected as such. A list under a singular name (`answer`) is an answer in parts,
+    under a plural one (`golden_answers`) or as a ground truth it is one answer in several forms. A solution ends with
+    its answer where it says `#### 72` or `\\boxed{72}`.
 
     Raises:
         Rejected: Expected calls do not fit their schema.
@@ -42,8 +44,13 @@ def expected_of(value: Json, tools: Toolset) -> Expected:
     if calls:
         return Expected(calls=tuple(calls))
     forms = tuple(dict.fromkeys(filter(None, map(_plain, truth if isinstance(truth, list) else [truth]))))
-    answer = (forms[0],) if len(forms) == 1 else ((forms,) if forms else ())
+    answer = forms if len(forms) < 2 or _is_whole(value) else (forms,)
     return Expected(answer=answer, check_calls=False)
+
+
+def _is_whole(value: Json) -> bool:
+    """Whether a list of answers is one answer in parts, not one in several forms: it stands under a singular name."""
+    return any(isinstance(value.get(name), list) for name in _WHOLE)
 
 
 def calls_said(truth: Any, tools: Toolset) -> list[ExpectedCall]:

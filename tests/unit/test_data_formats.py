@@ -43,6 +43,14 @@ EXPECTED = {
     "toolrl": (3, 3, {}, 4, 4, 1),
     "api-bank": (3, 1, {"empty": 1, "call_as_text": 1}, 2, 3, 0),
     "api-bank-rows": (6, 4, {"unknown_tool": 1, "call_as_text": 1}, 6, 9, 0),
+    "prompt-completion": (3, 2, {"marked_bad": 1}, 1, 3, 0),
+    "prompt-only": (3, 2, {"roles_out_of_order": 1}, 0, 0, 0),
+    "verl": (2, 2, {}, 0, 0, 0),
+    "bfcl": (2, 1, {"wrong_format": 1}, 0, 0, 0),
+    "nestful": (3, 2, {"unknown_tool": 1}, 0, 0, 0),
+    "tau": (2, 1, {"marked_bad": 1}, 1, 2, 0),
+    "tooltalk": (1, 1, {}, 1, 2, 0),
+    "swe-agent": (2, 2, {}, 3, 4, 0),
     "rayplay-records": (2, 1, {"wrong_format": 1}, 0, 0, 0),
 }  # fmt: skip
 
