@@ -13,6 +13,7 @@ from rayplay.bfcl_rounds import BfclRounds
 from rayplay.checking import check, check_fit, mcp_servers, tool_modules
 from rayplay.console import Say
 from rayplay.data.prepare import LoadTeacher, Prepared, prepare
+from rayplay.dialects import Speakable
 from rayplay.episode import EpisodeLimits
 from rayplay.errors import ResourceError, RunFolderError
 from rayplay.folder_check import check_own
@@ -41,7 +42,10 @@ def open_run(recipe: Recipe, folder: RunFolder, say: Say) -> Iterator[Run]:
             manifest = make_manifest(recipe, found)
             check_same_recipe(folder, manifest)
             tools = start_tool_actors(recipe)
-            prepared = load_or_make_tasks(recipe, folder, specs, tools[0], teacher_loader(recipe, found))
+            speakable = Speakable(dialect)
+            prepared = load_or_make_tasks(recipe, folder, specs, tools[0], teacher_loader(recipe, found), speakable)
+            for problem, count in speakable.left_out.items():
+                say.line(f"{'':<10} {count} rows left out: {problem}")
             begin(folder, manifest, prepared, say)
             logs = folder.path / "logs"
             logs.mkdir(PRIVATE_FOLDER, exist_ok=True)
@@ -155,20 +159,27 @@ def teacher_loader(recipe: Recipe, found: Json) -> Callable[[str | None], Remote
 
 
 def load_or_make_tasks(
-    recipe: Recipe, folder: RunFolder, specs: tuple[ToolSpec, ...], tools: ToolHandle, load_teacher: LoadTeacher
+    recipe: Recipe,
+    folder: RunFolder,
+    specs: tuple[ToolSpec, ...],
+    tools: ToolHandle,
+    load_teacher: LoadTeacher,
+    speakable: Callable[[Task | Demonstration], bool] = lambda record: True,
 ) -> Prepared:
     """The tasks as they were first used, or made now: what a resumed run learns from never changes.
+
+    Rows with a tool that is not `speakable` in the model's dialect are left out.
 
     Raises:
         RunFolderError: A task file is damaged, and what the recipe makes now is not what it held.
     """
     if not folder.started and not folder.stages():
-        return _make_tasks(recipe, specs, tools, load_teacher)
+        return _only(speakable, _make_tasks(recipe, specs, tools, load_teacher))
     hashes = folder.manifest().get("tasks", {}) if folder.started else {}
     paths = {name: folder.path / "tasks" / f"{name}.jsonl" for name in Prepared._fields}
     damaged = [name for name, sha in hashes.items() if file_hash(paths[name]) != sha]
     if damaged:
-        made = _make_tasks(recipe, specs, tools, load_teacher)
+        made = _only(speakable, _make_tasks(recipe, specs, tools, load_teacher))
         for name in damaged:
             if write_lines(paths[name], getattr(made, name)) != hashes[name]:
                 raise RunFolderError(
@@ -176,6 +187,10 @@ def load_or_make_tasks(
                 )
     kinds = {"train": Task, "held_out": Task, "demonstrations": Demonstration}
     return Prepared(**{name: read_lines(path, kinds[name]) for name, path in paths.items()})
+
+
+def _only(speakable: Callable[[Task | Demonstration], bool], prepared: Prepared) -> Prepared:
+    return Prepared(*(list(filter(speakable, records)) for records in prepared))
 
 
 def _make_tasks(recipe: Recipe, specs: tuple[ToolSpec, ...], tools: ToolHandle, load_teacher: LoadTeacher) -> Prepared:

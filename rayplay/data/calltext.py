@@ -7,6 +7,7 @@ begun but cannot be read.
 import json
 import re
 from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import Any
 
 from rayplay.data.normal import Rejected, Toolset, read_tools
@@ -20,8 +21,9 @@ ARGUMENT_KEYS = (
     "arguments", "parameters", "args", "kwargs", "param_dict", "parameter", "tool_arguments", "tool_input",
     "action_input", "input", "params",
 )  # fmt: skip
-_TAGS = re.compile(r"<(tool_call|TOOLCALL|call|tool_calls)>(.*?)(?:</\1>|\Z)", re.DOTALL)
 _BETWEEN = re.compile(r"[ \t\r\n,]*+")
+_TAG = re.compile(r"<(tool_call|TOOLCALL|call|tool_calls)>")
+_MOST_CLOSINGS = 20  # how often a closing tag may stand within the strings of one call
 _REACT = re.compile(r"^\s*(?:Thought:)?(.*?)\n\s*Action:\s*(.*?)\n\s*Action Input:\s*(.*)$", re.DOTALL)
 _CONSTANTS = {"true": True, "false": False, "null": None, "none": None}
 
@@ -29,9 +31,20 @@ _CONSTANTS = {"true": True, "false": False, "null": None, "none": None}
 def tagged_calls(text: str) -> tuple[str, Calls]:
     """`... <tool_call>{...}</tool_call>` (one or more, a list or one JSON a line) -> (text, calls)."""
     calls: Calls = []
-    for match in _TAGS.finditer(text):
-        calls.extend(json_calls(match[2]))
-    return _TAGS.sub("", text).strip(), calls
+    said, at = "", 0
+    while opened := _TAG.search(text, at):
+        inner, end = _until_closed(text, opened.end(), f"</{opened[1]}>")
+        said += text[at : opened.start()]
+        calls.extend(json_calls(inner))
+        at = end
+    return (said + text[at:]).strip(), calls
+
+
+def _until_closed(text: str, start: int, closing: str) -> tuple[str, int]:
+    """What stands before the first closing tag that ends a readable call, else before the first; and one past it."""
+    ends = [match.start() for match in islice(re.finditer(re.escape(closing), text[start:]), _MOST_CLOSINGS)]
+    end = next((end for end in ends if literal(text[start : start + end].strip()) is not None), ends[0] if ends else -1)
+    return (text[start:], len(text)) if end < 0 else (text[start : start + end], start + end + len(closing))
 
 
 def json_calls(text: str) -> Calls:

@@ -81,10 +81,36 @@ class Dialect:
             before = self._template(messages[:index], tools, add_generation_prompt=True)
             after = self._template(messages[: index + 1], tools, add_generation_prompt=False)
             if whole[: len(before)] != before or after[: len(before)] != before:
-                raise ModelError("the chat template is not prefix-preserving: a later message changes an earlier one")
+                return self._supervise_in_pieces(messages, tools)
             end = self._end_of_turn(whole, len(before), len(after))
             mask[len(before) : end] = [int(message.loss)] * (end - len(before))
         return whole[:end], mask[:end]
+
+    def _supervise_in_pieces(self, messages: list[Message], tools: tuple[ToolSpec, ...]) -> tuple[list[int], list[int]]:
+        """`supervise` where the prompt's last token and the message's first would be one in the whole text.
+
+        An episode holds the prompt and what was sampled, tokenised apart; so each is tokenised by itself here too.
+        """
+        whole = self._text_of(messages, tools, add_generation_prompt=False)
+        ids: list[int] = []
+        mask: list[int] = []
+        done = 0
+        for index, message in enumerate(messages):
+            if message.role != "assistant":
+                continue
+            before = self._text_of(messages[:index], tools, add_generation_prompt=True)
+            after = self._text_of(messages[: index + 1], tools, add_generation_prompt=False)
+            if not whole.startswith(before) or not after.startswith(before):
+                raise ModelError("the chat template is not prefix-preserving: a later message changes an earlier one")
+            asked, said = self._ids_of(whole[done : len(before)]), self._ids_of(after[len(before) :])
+            said = said[: self._end_of_turn(said, 0, len(said))]
+            text = self.tokenizer.decode(said, skip_special_tokens=False)
+            if not after.startswith(text, len(before)):
+                raise ModelError("the tokenizer does not give back the text that it was given")
+            ids += [*asked, *said]
+            mask += [0] * len(asked) + [int(message.loss)] * len(said)
+            done = len(before) + len(text)
+        return ids, mask
 
     def results_suffix(
         self, calls: tuple[ToolCall, ...], texts: list[str], sampled_ids: Sequence[int] = ()
@@ -143,12 +169,19 @@ class Dialect:
         return as_unicode(text).strip()
 
     def _template(self, messages: Iterable[Message], tools: Iterable[ToolSpec], **options: Any) -> list[int]:
+        return self._applied(messages, tools, tokenize=True, return_dict=False, **options)
+
+    def _text_of(self, messages: Iterable[Message], tools: Iterable[ToolSpec], **options: Any) -> str:
+        return self._applied(messages, tools, tokenize=False, **options)
+
+    def _ids_of(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def _applied(self, messages: Iterable[Message], tools: Iterable[ToolSpec], **options: Any) -> Any:
         try:
             return self.tokenizer.apply_chat_template(
                 list(map(partial(as_chat_of, self.family, self.neutralise), messages)),
                 tools=[self._shown(tool) for tool in tools] or None,
-                tokenize=True,
-                return_dict=False,
                 **self.template_kwargs,
                 **options,
             )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rayplay.dialects.shown import shown_schema
-from rayplay.records import Json
+from rayplay.records import Json, ToolSpec
 
 DEEPEST = 5
 MOST_WORDS = 200
@@ -20,6 +20,25 @@ def sample_arguments(schema: Json) -> Json:
 def words_of(schema: Json) -> list[str]:
     """Names of arguments and of fields within them, and the values of enumerations of strings."""
     return list(dict.fromkeys(_words(shown_schema(schema), DEEPEST)))[:MOST_WORDS]
+
+
+def shape_of(tool: ToolSpec) -> tuple:
+    """What templates and readers may stumble over in a tool: characters of names that are no letters, and its types."""
+    shown = shown_schema(tool.parameters)
+    names = [tool.name, *_words(shown, DEEPEST)]
+    unusual = frozenset(char for name in names for char in name if not (char.isascii() and char.isalnum()))
+    return unusual, tool.name[:1].isdigit(), frozenset(_kinds(shown, DEEPEST)), bool(_properties(shown))
+
+
+def _kinds(schema: Any, depth: int) -> Iterator[tuple]:
+    if not isinstance(schema, dict) or depth <= 0:
+        return
+    values = schema.get("enum")
+    kinds = [type(value).__name__ for value in values] if isinstance(values, list) else ()
+    yield depth, str(schema.get("type")), *sorted(set(kinds)), *sorted(schema.keys() & {"anyOf", "oneOf", "allOf"})
+    for one in _properties(schema).values():
+        yield from _kinds(one, depth - 1)
+    yield from _kinds(schema.get("items"), depth - 1)
 
 
 def _value(schema: Any, depth: int) -> Any:

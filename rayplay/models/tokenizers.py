@@ -72,7 +72,14 @@ def make_dialect(
         except ValueError:
             raise error from None
     own = replace(dialect, parser=family.read)
-    return own if family.read and (name != "auto" or _reads(own)) else replace(dialect, parser=_library(dialect, name))
+    if family.read and (name != "auto" or _reads(own)):
+        return own
+    try:
+        return replace(dialect, parser=_library(dialect, name))
+    except ModelError:
+        if name != "auto":
+            raise
+        return own  # what this template lacks, the probe says better than a parser that does not fit it
 
 
 def _reads(dialect: Dialect) -> bool:
