@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from rayplay.dialects import Dialect
 from rayplay.records import Status, StopReason, Task, ToolCall, ToolResult, Trajectory, Turn, seed_of
+from rayplay.strict_json import as_unicode, is_unicode
 from rayplay.toolbox import find_tool
 
 
@@ -126,7 +127,7 @@ async def _play_turns(
         calls_made += len(calls)
         if calls_made > limits.max_calls:
             return StopReason.CALL_LIMIT
-        results = await _use_all(play, task, calls, use)
+        results = tuple(map(_storable, await _use_all(play, task, calls, use)))
         play.turns[-1] = turn.model_copy(update={"results": results})
         if any(r.status is Status.UNAVAILABLE for r in results):
             return StopReason.UNAVAILABLE
@@ -134,6 +135,11 @@ async def _play_turns(
             suffix = dialect.results_suffix(calls, [r.text for r in results], completion.token_ids)
             play.add(suffix, 0, [])
     return StopReason.TURN_LIMIT
+
+
+def _storable(result: ToolResult) -> ToolResult:
+    """The result, with text that a record can hold: tools may answer with halves of surrogate pairs."""
+    return result if is_unicode(result.text) else result.model_copy(update={"text": as_unicode(result.text)})
 
 
 async def _use_all(play: _Play, task: Task, calls: tuple[ToolCall, ...], use: Use) -> tuple[ToolResult, ...]:

@@ -9,10 +9,10 @@ from rayplay.records import ToolSpec
 from rayplay.strict_json import MAX_DEPTH, read_json_at
 
 _OPENER = re.compile(r"<\|tool_call\|?>")
-_NAME = re.compile(r"\s*call:\s*([^\s{}]+)\s*(?=\{)")
+_NAME = re.compile(r"\s*call:\s*([^\s{}<]{1,256})\s*(?=\{)")
 _END = re.compile(r"\s*<\|?tool_call\|>")
 _SPACE = re.compile(r"\s*")
-_KEY = re.compile(r'([^:{}\[\],"<]+?)\s*(?=:)')
+_KEY = re.compile(r'([^:{}\[\],"<]{1,256}?)\s*(?=:)')
 _WORDS = (("true", True), ("false", False), ("null", None), ("None", None))
 _QUOTE = '<|"|>'
 

@@ -14,7 +14,9 @@ from rayplay.strict_json import read_json_at
 _HEADER = re.compile(r"(?:<\|start\|>)?((?:(?!<\|(?:message|start|end|call|return)\|>).)*)<\|message\|>", re.DOTALL)
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")
 _RECIPIENT = re.compile(r"(?:^|[\s>])to=([^\s<]+)")
-_BOUNDARY = re.compile(r"<\|(?:end|call|return)\|>|(?=<\|start\|>)|(?=<\|channel\|>)")
+_NEXT_HEADER = r"<\|start\|>|<\|channel\|>[^<]{0,200}(?:<\|constrain\|>[^<]{0,40})?<\|message\|>"
+_BOUNDARY = re.compile(rf"<\|(?:end|call|return)\|>|(?={_NEXT_HEADER})")
+_SPACE = re.compile(r"\s*")
 _PEOPLE = frozenset(("user", "assistant", "all"))
 
 
@@ -51,7 +53,7 @@ def read_harmony(text: str, tools: Sequence[ToolSpec]) -> Reading:
 
 def _call(text: str, header: re.Match[str], name: str) -> tuple[Found, int]:
     start = header.end()
-    body = start + len(text[start:]) - len(text[start:].lstrip())
+    body = _SPACE.match(text, start).end()
     try:
         value, end = read_json_at(text, body)
     except ValueError:

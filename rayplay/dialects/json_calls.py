@@ -14,9 +14,11 @@ _LLAMA = re.compile(r'<\|python_tag\|>|\{(?=\s*"(?:name|type|function|parameters
 _LLAMA_NEXT = re.compile(r'[;\n]\s*(?=\{\s*"(?:name|type)"\s*:)')
 _LLAMA_BETWEEN = re.compile(r"\s*;\s*|\s*")
 _MISTRAL = re.compile(r"\[TOOL_CALLS\]")
-_MISTRAL_NAMED = re.compile(r"\s*([^\s\[\]{}]+?)\s*(?:\[CALL_ID\]\s*\w+\s*)?(?:\[ARGS\]\s*)?(?=\{)")
+_MISTRAL_NAMED = re.compile(r"\s*([^\s\[\]{}]{1,256}?)\s*(?:\[CALL_ID\]\s*\w+\s*)?(?:\[ARGS\]\s*)?(?=\{)")
 _DEEPSEEK = re.compile(r"<｜tool▁call▁begin｜>")
-_DEEPSEEK_HEAD = re.compile(r"\s*([^<\n]*?)\s*<｜tool▁sep｜>\s*(?:([^\s{][^\n]*?)\s*\n\s*```(?:json)?\s*)?(?=\{)")
+_DEEPSEEK_HEAD = re.compile(
+    r"\s*([^<\n]{0,256}?)\s{0,9}<｜tool▁sep｜>\s*(?:([^\s{][^\n]{0,255}?)\s*\n\s*```(?:json)?\s*)?(?=\{)"
+)
 _DEEPSEEK_END = re.compile(r"\s*(?:```)?\s*<｜tool▁call▁end｜>")
 _DEEPSEEK_AROUND = re.compile(r"<｜tool▁calls▁(?:begin|end)｜>")
 

@@ -16,7 +16,8 @@ _OPENER = re.compile(
 )
 _CLOSER = re.compile(r"\s*<\|(?:python_end|tool_call_end)\|>")
 _NAME = re.compile(r"\s*([A-Za-z_][\w.\-/]*)\s*\(\s*")
-_KEY = re.compile(r"\s*([^\s=(),'\"]+)\s*=\s*")
+_KEY = re.compile(r"\s*([^\s=(),'\"]{1,256})\s*=\s*")
+_SPACE = re.compile(r"\s*")
 _CONSTANTS = {"true": True, "false": False, "null": None, "none": None}
 _LONGEST_VALUE = 100_000
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
@@ -48,7 +49,7 @@ def _calls(text: str, at: int) -> tuple[list[Found], int]:
             raise ValueError(f"no call at character {at}")
         arguments, end = _arguments(text, named.end())
         calls.append(Found(text[named.start() : end].strip(), named[1], arguments))
-        at = end + len(text[end:]) - len(text[end:].lstrip())
+        at = _SPACE.match(text, end).end()
         if text.startswith("]", at):
             return calls, at + 1
         if _CLOSER.match(text, at):
@@ -75,7 +76,7 @@ def _arguments(text: str, at: int) -> tuple[dict[str, Any] | None, int]:
             found[key[1]] = value
         at = end
         if text.startswith(",", at):
-            at += 1 + len(text[at + 1 :]) - len(text[at + 1 :].lstrip())
+            at = _SPACE.match(text, at + 1).end()
     return None if broken else found, at + 1
 
 

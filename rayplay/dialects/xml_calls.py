@@ -14,14 +14,16 @@ from rayplay.strict_json import read_json
 from rayplay.toolbox import find_tool
 
 _QWEN = re.compile(r"<tool_call>\s*<function=|<function=|<tool_call>")
-_QWEN_NAME = re.compile(r"([^>\n]+)>")
-_QWEN_KEY = re.compile(r"\s*<parameter=([^>\n]+)>")
+_QWEN_NAME = re.compile(r"([^>\n]{1,256})>")
+_QWEN_KEY = re.compile(r"\s*<parameter=([^>\n]{1,256})>")
 _QWEN_VALUE_END = re.compile(r"</parameter>(?=\s*(?:<parameter=|</function>))")
+_QWEN_NEXT = re.compile(r"<tool_call>\s*<function=")
 _QWEN_END = re.compile(r"\s*</function>(?:\s*</tool_call>)?")
 _GLM = re.compile(r"<tool_call>")
-_GLM_NAME = re.compile(r"\s*([^\s<]+)\s*(?=<arg_key>|</tool_call>)")
-_GLM_PAIR = re.compile(r"\s*<arg_key>([^<]+)</arg_key>\s*<arg_value>")
+_GLM_NAME = re.compile(r"\s*([^\s<]{1,256})\s*(?=<arg_key>|</tool_call>)")
+_GLM_PAIR = re.compile(r"\s*<arg_key>([^<]{1,256})</arg_key>\s*<arg_value>")
 _GLM_VALUE_END = re.compile(r"</arg_value>(?=\s*(?:<arg_key>|</tool_call>))")
+_GLM_NEXT = re.compile(r"<tool_call>\s*[^\s<]{1,256}\s*<arg_key>")
 _GLM_END = re.compile(r"\s*</tool_call>")
 _WORDS = {"true": True, "false": False}
 _MOST_BRANCHES = 64
@@ -32,7 +34,7 @@ def read_qwen_xml(text: str, tools: Sequence[ToolSpec]) -> Reading:
 
     def read(text: str, mark: re.Match[str]) -> tuple[list[Found], int]:
         named = _QWEN_NAME.match(text, mark.end()) if mark[0].endswith("=") else None
-        pairs, at = _pairs(text, named.end(), _QWEN_KEY, _QWEN_VALUE_END) if named else (None, mark.end())
+        pairs, at = _pairs(text, named.end(), _QWEN_KEY, _QWEN_VALUE_END, _QWEN_NEXT) if named else (None, mark.end())
         return _finish(text, mark, named, pairs, _QWEN_END.match(text, at), tools)
 
     return scan(text, _QWEN, read, Thinking())
@@ -43,7 +45,7 @@ def read_glm(text: str, tools: Sequence[ToolSpec]) -> Reading:
 
     def read(text: str, mark: re.Match[str]) -> tuple[list[Found], int]:
         named = _GLM_NAME.match(text, mark.end())
-        pairs, at = _pairs(text, named.end(), _GLM_PAIR, _GLM_VALUE_END) if named else (None, mark.end())
+        pairs, at = _pairs(text, named.end(), _GLM_PAIR, _GLM_VALUE_END, _GLM_NEXT) if named else (None, mark.end())
         return _finish(text, mark, named, pairs, _GLM_END.match(text, at), tools)
 
     return scan(text, _GLM, read, Thinking())
@@ -69,13 +71,15 @@ def typed(text: str, schema: Json, root: Json) -> Any:
     return value if not kinds or any(_is(value, kind) for kind in kinds) or "string" not in kinds else text
 
 
-def _pairs(text: str, at: int, key: re.Pattern[str], end: re.Pattern[str]) -> tuple[dict[str, str] | None, int]:
-    """Names and texts of the arguments from `at`; None where one has no end or stands twice."""
+def _pairs(
+    text: str, at: int, key: re.Pattern[str], end: re.Pattern[str], next_call: re.Pattern[str]
+) -> tuple[dict[str, str] | None, int]:
+    """Names and texts of the arguments from `at`; None where one has no end before the next call, or stands twice."""
     pairs: dict[str, str] = {}
     while opened := key.match(text, at):
         closed = end.search(text, opened.end())
         name = opened[1].strip()
-        if closed is None or name in pairs:
+        if closed is None or name in pairs or next_call.search(text, opened.end(), closed.start()):
             return None, at
         pairs[name] = text[opened.end() : closed.start()].removeprefix("\n").removesuffix("\n")
         at = closed.end()
