@@ -55,7 +55,10 @@ def probe_tool(dialect: Dialect, tool: ToolSpec) -> None:
         ModelError: It is not, or cannot.
     """
     without = dialect.tokenizer.decode(dialect.render([USER], []))
-    shown = dialect.tokenizer.decode(dialect.render([USER], [tool]))
+    try:
+        shown = dialect.tokenizer.decode(dialect.render([USER], [tool]))
+    except ModelError as error:
+        raise ModelError(f"tool {tool.name!r}: {error}; correct its schema, or leave the tool out") from error
     for word in (tool.name, *words_of(tool.parameters)):
         _require(
             shown.count(word) > without.count(word),

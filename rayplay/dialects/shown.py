@@ -149,12 +149,23 @@ def _kind(value: Any) -> str:
 
 def _in_words(schema: Any) -> Any:
     """A parameter whose description names what a template that spells types itself would leave out."""
-    if not isinstance(schema, dict) or _is_spelt(schema):
+    if not isinstance(schema, dict):
+        return schema
+    schema = _with_text_default(schema)
+    if _is_spelt(schema):
         return schema
     words = _short(schema)
     said = schema.get("description")
     described = f"{said.rstrip()} " if isinstance(said, str) and said.strip() else ""
     return {**_with_type(schema), "description": f"{described}Form: {words[:LONGEST_WORDS]}"}
+
+
+def _with_text_default(schema: Json) -> Json:
+    """gpt-oss's template joins the default of an enumeration or of alternatives to text: as text, or not at all."""
+    if "default" not in schema or isinstance(schema["default"], str) or not schema.keys() & {"enum", "oneOf"}:
+        return schema
+    rest = {key: value for key, value in schema.items() if key != "default"}
+    return rest if schema["default"] is None else {**rest, "default": json.dumps(schema["default"], ensure_ascii=False)}
 
 
 def _with_type(schema: Json) -> Json:
