@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from rayplay.dialects.reading import ARGUMENT_KEYS, CALL_KEYS
 from rayplay.records import Json, Status, ToolCall, ToolResult, ToolSpec
 from rayplay.sandbox import Sandbox
 from rayplay.strict_json import read_json
@@ -17,14 +18,15 @@ Line = tuple[ToolCall, str | None]
 def read_line(raw: bytes, number: int) -> Line:
     """One line -> the call and the JSON state it starts from; a broken line is a call whose `problem` says so.
 
-    A call is {"name": ..., "arguments": {...}}; arguments may also be JSON text, as in OpenAI's format. For a tool of
-    a stateful toolset, "state" may give the state.
+    A call is {"name": ..., "arguments": {...}}; arguments may also be JSON text, as in OpenAI's format, or stand under
+    "parameters". For a tool of a stateful toolset, "state" may give the state. Any other key makes the call invalid.
     """
     call_id = f"line-{number}"
     broken = ToolCall(call_id=call_id, problem=Status.INVALID_JSON)
     try:
         value = read_json(decode_text(raw) if number == 1 else raw.decode())  # a mark stands at a file's start alone
-        arguments = value.get("arguments", {}) if isinstance(value, dict) else {}
+        given = [key for key in ARGUMENT_KEYS if isinstance(value, dict) and key in value]
+        arguments = value[given[0]] if given else {}
         if isinstance(arguments, str):
             arguments = read_json(arguments)
         state = json.dumps(value["state"]) if isinstance(value, dict) and value.get("state") is not None else None
@@ -32,6 +34,8 @@ def read_line(raw: bytes, number: int) -> Line:
         return broken, None
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         return broken, None
+    if len(given) > 1 or not value.keys() <= {*CALL_KEYS, "state"}:  # values that nobody would read
+        return broken.model_copy(update={"name": value["name"]}), None
     if not isinstance(arguments, dict):
         return ToolCall(call_id=call_id, name=value["name"], problem=Status.BAD_ARGUMENTS), None
     return ToolCall(call_id=call_id, name=value["name"], arguments=arguments), state

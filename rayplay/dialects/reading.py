@@ -12,8 +12,8 @@ from rayplay.records import Status, ToolCall, ToolSpec
 from rayplay.strict_json import as_unicode, is_storable, is_unicode, read_json
 
 RAW_CHARS = 2000  # of a call's text that its record keeps
-_ARGUMENT_KEYS = ("arguments", "parameters")
-_SILENT_KEYS = frozenset(("name", "id", "type", *_ARGUMENT_KEYS))
+ARGUMENT_KEYS = ("arguments", "parameters")
+CALL_KEYS = frozenset(("name", "id", "type", *ARGUMENT_KEYS))
 
 
 class Found(NamedTuple):
@@ -112,8 +112,8 @@ def call_of(value: Any, raw: str) -> Found:
         value = value["function"]
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         return Found(raw)
-    given = [key for key in _ARGUMENT_KEYS if key in value]
-    if len(given) > 1 or not value.keys() <= _SILENT_KEYS:
+    given = [key for key in ARGUMENT_KEYS if key in value]
+    if len(given) > 1 or not value.keys() <= CALL_KEYS:
         return Found(raw, value["name"])
     arguments = value[given[0]] if given else {}
     if isinstance(arguments, str):

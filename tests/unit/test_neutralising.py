@@ -12,9 +12,9 @@ from rayplay.dialects import FAMILIES, Dialect, probe
 from rayplay.dialects.dialect import neutralise as rule
 from rayplay.episode import Completion, EpisodeLimits, play_episode
 from rayplay.errors import ModelError
+from rayplay.models.micro import micro_tokenizer
 from rayplay.records import Message, Preference, Status, Task, ToolCall, ToolResult, ToolSpec
 from rayplay.sandbox.hygiene import neutralise
-from tests.chatml import micro_tokenizer
 from tests.families import FAMILY_FILES, family_dialect
 
 SPEC = ToolSpec(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rayplay.call_lines import read_line
 from rayplay.dialects import FAMILIES, Dialect, family_named
 from rayplay.dialects.reading import Found, record_of
 from rayplay.episode import Completion, EpisodeLimits, play_episode
@@ -156,3 +157,14 @@ def test_what_is_not_everybodys_json_is_refused(text):
 
 def test_json_with_space_around_is_read():
     assert read_json(' \n{"a": [1, 2.5, "\\ud83d\\ude00", null]} ') == {"a": [1, 2.5, "\U0001f600", None]}
+
+
+@pytest.mark.parametrize("keys", ['"input": {}', '"arguments": {}, "text": 1', '"arguments": {}, "parameters": {}'])
+def test_a_line_of_a_batch_with_values_that_nobody_reads_is_invalid(keys):
+    call, _ = read_line(f'{{"name": "keep", {keys}}}'.encode(), 2)
+    assert (call.name, call.problem) == ("keep", Status.INVALID_JSON)
+
+
+def test_a_line_of_a_batch_may_say_parameters():
+    call, _ = read_line(b'{"name": "keep", "parameters": {"text": 1}}', 2)
+    assert (call.arguments, call.problem) == ({"text": 1}, None)

@@ -12,10 +12,10 @@ from rayplay.dialects import FAMILIES, Dialect, Speakable, probe, probe_tool
 from rayplay.dialects.samples import sample_arguments, words_of
 from rayplay.dialects.shown import MOST_NODES, resolve, shown_schema
 from rayplay.errors import ModelError
+from rayplay.models.micro import micro_tokenizer, save_chat_model
 from rayplay.models.tokenizers import load_dialect, make_dialect
 from rayplay.records import Message, Task, ToolSpec
 from rayplay.toolbox import check_arguments, spec_of, tool
-from tests.chatml import micro_tokenizer, save_chat_model
 from tests.families import FAMILY_FILES, TEMPLATES, family_dialect, family_tokenizer
 
 
