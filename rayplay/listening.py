@@ -36,6 +36,15 @@ def listening_of_all() -> list[Listening]:
     return _listening(int(p.name) for p in Path("/proc").glob("[0-9]*"))
 
 
+def environment_of(pid: int) -> dict[str, str]:
+    """A process's environment as it was started; {} where it is gone or another account's."""
+    try:
+        raw = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+    except OSError:
+        return {}
+    return dict(entry.partition("=")[::2] for entry in raw.split("\0") if "=" in entry)
+
+
 def _listening(pids: Iterable[int]) -> list[Listening]:
     sockets = _sockets()
     found = set()

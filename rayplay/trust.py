@@ -22,7 +22,7 @@ class Trusted(NamedTuple):
 def trusted_by(recipe: Recipe) -> list[Trusted]:
     """Everything that a recipe trusts, the held first."""
     found = [
-        Trusted("tool", f"{entry.name} (JSON)" if isinstance(entry, ToolFunction) else entry, "the sandbox")
+        Trusted("tool", f"{entry.name} (JSON)" if isinstance(entry, ToolFunction) else entry, "held by the sandbox")
         for entry in recipe.tools
         if not isinstance(entry, McpTools)
     ]

