@@ -19,23 +19,18 @@ _TRUE_IS_GOOD = (
     "label", "kto_tag", "kto_label", "is_correct", "correct", "success", "successful", "is_success", "is_successful",
     "task_success", "resolved", "is_resolved", "solved", "is_solved", "passed", "is_passed", "accepted", "is_accepted",
     "desirable", "is_desirable", "is_good", "is_chosen", "is_valid", "feedback", "verdict", "outcome", "thumbs_up",
+    "chosen", "valid", "good", "pass", "rating", "human_feedback", "status",
 )  # fmt: skip
 _TRUE_IS_BAD = (
-    "is_bad",
-    "is_rejected",
-    "failed",
-    "is_failed",
-    "is_wrong",
-    "is_incorrect",
-    "undesirable",
-    "thumbs_down",
-)
+    "is_bad", "is_rejected", "failed", "is_failed", "is_wrong", "is_incorrect", "undesirable", "thumbs_down",
+    "rejected", "bad", "wrong", "incorrect", "invalid",
+)  # fmt: skip
 _SCORES = ("reward", "rewards", "score", "scores", "total_reward", "final_reward", "outcome_reward", "reward_score")
 _TOTALS = ("total", "reward", "score", "final", "overall")
 _NESTED = ("metadata", "meta", "info", "extra_info", "annotation", "annotations", "evaluation", "eval", "result")
 _BAD_WORDS = {
     "false", "no", "bad", "wrong", "incorrect", "rejected", "reject", "undesirable", "negative", "fail", "failed",
-    "failure", "unsuccessful", "unresolved", "unsolved", "thumbs_down", "dislike", "0",
+    "failure", "error", "invalid", "unsuccessful", "unresolved", "unsolved", "thumbs_down", "dislike", "0",
 }  # fmt: skip
 _MEDIA_COLUMNS = ("images", "image", "audios", "audio", "videos", "video", "image_url", "image_path", "objects_3d")
 _MEDIA_FILE = re.compile(r"data:|.*\.(?:png|jpe?g|webp|gif|bmp|tiff?|wav|mp3|flac|ogg|mp4|webm|mov)\Z", re.IGNORECASE)

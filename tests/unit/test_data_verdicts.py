@@ -42,12 +42,12 @@ BAD = [
     {"label": False}, {"label": "rejected"}, {"label": 0}, {"kto_tag": False}, {"reward": 0.0}, {"reward": -1},
     {"reward": 0.2}, {"score": "0"}, {"is_correct": False}, {"success": False}, {"resolved": False}, {"passed": 0},
     {"metadata": {"success": False}}, {"extra_info": {"reward": 0}}, {"rewards": {"total": 0.1, "format": 1}},
-    {"failed": True}, {"feedback": "thumbs down"},
+    {"failed": True}, {"feedback": "thumbs down"}, {"rejected": True}, {"chosen": False}, {"status": "failed"},
 ]  # fmt: skip
 FINE = [
     {"label": True}, {"label": "greeting"}, {"label": 7}, {"kto_tag": True}, {"reward": 1.0}, {"score": 4.5},
     {"success": True}, {"failed": False}, {"reward": None}, {"label": None}, {"correct": "Paris"}, {"reward": []},
-    {"metadata": {"topic": "ships"}}, {"feedback": "thank you"}, {"score": 0.8},
+    {"metadata": {"topic": "ships"}}, {"feedback": "thank you"}, {"score": 0.8}, {"status": "completed"}, {"rating": 4},
 ]  # fmt: skip
 
 
