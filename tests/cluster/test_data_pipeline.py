@@ -46,3 +46,15 @@ def test_ray_rejects_the_second_row_of_an_id(cluster, tmp_path):
     census = Census.of(opened)
     assert len(list(judged_lines(opened, "demonstrations", census))) == 2
     assert dict(census.rejected) == {"duplicate_id": 1}
+
+
+def test_ray_keeps_several_samples_of_an_id_under_the_ids_of_the_plain_way(cluster, tmp_path):
+    rows = [
+        {"id": "a", "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": answer}]}
+        for answer in "xyx"
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    opened = open_source(tmp_path)
+    plain = [d.row_id for o in read_opened(opened) if o.usable for d in o.usable.demonstrations]
+    lines = judged_lines(opened, "demonstrations", Census.of(opened))
+    assert [json.loads(line)["id"] for line in lines] == plain == ["a", "a#2"]
