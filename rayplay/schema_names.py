@@ -114,7 +114,7 @@ def names_in(node: Json) -> list[str]:
 
 def says_open(node: Json) -> bool:
     """Whether one schema says that it takes keys which it does not name."""
-    return "$dynamicRef" in node or any(node.get(key, False) is not False for key in OPENING)
+    return any(node.get(key, False) is not False for key in OPENING)
 
 
 def is_bare(node: Json) -> bool:

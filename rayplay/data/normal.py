@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rayplay.data.schemas import fit, literal, schema_of_parameters
+from rayplay.data.schemas import fit, literal, schema_of_parameters, without_filled
 from rayplay.dialects.xml_calls import typed
 from rayplay.records import Demonstration, Expected, ExpectedCall, Json, Message, Preference, Task, ToolCall, ToolSpec
 from rayplay.toolbox import check_arguments
@@ -282,6 +282,9 @@ def checked(spec: ToolSpec, arguments: Any, strict: bool = False) -> Json:
         arguments = fit(arguments, spec.parameters)
     problem = check_arguments(spec, arguments)
     if problem:
+        arguments = without_filled(arguments, spec.parameters)
+        problem = check_arguments(spec, arguments)
+    if problem:
         raise Rejected("bad_arguments", f"{spec.name}: {problem}")
     return arguments
 
@@ -318,12 +321,16 @@ def read_tool(raw: Any) -> ToolSpec:
     results = ("responses", "output_parameters", "returns", "results")
     result = next((raw[k] for k in results if isinstance(raw.get(k), dict)), {})
     valid = valid_name(name)
+    try:
+        takes, returns = schema_of_parameters(parameters, required), schema_of_parameters(result) if result else {}
+    except ValueError as error:
+        raise Rejected("broken_tools", f"the schema of {valid}: {error}") from None
     return ToolSpec(
         name=valid,
         description=described,
-        parameters=schema_of_parameters(parameters, required),
+        parameters=takes,
         original_name=name if valid != name else "",
-        returns=schema_of_parameters(result) if result else {},
+        returns=returns,
     )
 
 
