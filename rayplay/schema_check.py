@@ -23,6 +23,7 @@ from rayplay.strict_json import first_unstorable
 DEPTH_MAX = 24  # levels of objects and arrays in a value
 STEPS_MAX = 12_000_000  # of checking one value; about half a second
 ERROR_BYTES_MAX = 8 << 20  # of alternatives' errors, each of which holds a copy of the value
+ERROR_VALUES_MAX = 2_000_000  # of the schema in these errors: each value's holds the enum that it is not in
 FAULTS_MAX = 20
 LIGHT_BYTES, COSTLY_BYTES, BACKTRACKS_MAX = 1 << 16, 1 << 20, 10_000
 COSTLY_CHARS = 2000  # of a text that is tried against a costly pattern
@@ -94,7 +95,8 @@ class SchemaCheck:
         try:
             if self._validator.is_valid(value):
                 return ""
-            if self._bound.steps_at_most() * (size.chars + 20 * size.nodes) > ERROR_BYTES_MAX:
+            held = self._bound.steps_at_most() * (size.chars + 20 * size.nodes)
+            if held > ERROR_BYTES_MAX or self.weight * size.nodes > ERROR_VALUES_MAX:
                 return "the value does not fit its schema; it is too large to say where"
             self._validator.validate(value)
         except jsonschema_rs.ValidationError as error:
