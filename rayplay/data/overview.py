@@ -7,7 +7,10 @@ from rayplay.sinks import for_markdown
 
 HEADER = ("data", "detected as", "rows", "usable", "kept", "rejected")
 # counts of a report in the words of the table
-_KEPT = {"calls": "calls", "results": "results", "thoughts": "reasoning", "without_loss": "without loss"}
+_KEPT = {
+    "demonstrations": "demonstration", "tasks": "task", "preferences": "preference", "calls": "call",
+    "results": "result", "thoughts": "thought", "without_loss": "message",
+}  # fmt: skip
 
 
 def line_of(report: Json) -> tuple[str, ...]:
@@ -20,9 +23,12 @@ def line_of(report: Json) -> tuple[str, ...]:
 
 def kept(report: Json) -> str:
     """What the usable rows hold, in words: records first, then what is in them."""
-    records = [f"{report[kind]} {kind}" for kind in ("demonstrations", "tasks", "preferences") if report[kind]]
-    held = [f"{report[key]} {word}" for key, word in _KEPT.items() if report.get(key)]
-    return ", ".join([*records, *held]) or "-"
+    held = [(report[key], word, key) for key, word in _KEPT.items() if report.get(key)]
+    return ", ".join(_counted(*item) for item in held) or "-"
+
+
+def _counted(count: int, word: str, key: str) -> str:
+    return f"{count} {word}{'s' * (count != 1)}{' without loss' * (key == 'without_loss')}"
 
 
 def markdown_table(reports: Iterable[Json]) -> str:

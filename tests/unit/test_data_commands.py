@@ -173,7 +173,7 @@ def test_several_paths_have_a_report_each(tmp_path):
     assert result.exit_code == 2 and "b.jsonl" in result.stderr
     table = run("inspect", tmp_path / "a.jsonl", tmp_path / "b.jsonl", "--table").stdout.splitlines()
     assert len(table) == 4 and table[0].startswith("| data | detected as | rows | usable | kept |")
-    assert "| openai-jsonl | 2 | 2 | 2 demonstrations, 2 tasks, 1 calls | - |" in table[2]
+    assert "| openai-jsonl | 2 | 2 | 2 demonstrations, 2 tasks, 1 call | - |" in table[2]
     assert table[3].count(" | ") == 5
 
 

@@ -224,6 +224,9 @@ def test_ready_schemas_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_long_list_against_a_long_enum_is_refused_at_once():
-    schema = {"type": "object", "properties": {"x": {"anyOf": [{"type": "array", "items": {"enum": list(range(9000))}}]}}}
+    schema = {
+        "type": "object",
+        "properties": {"x": {"anyOf": [{"type": "array", "items": {"enum": list(range(9000))}}]}},
+    }
     assert "too large to say where" in SchemaCheck(schema).problem({"x": list(range(4500, 13500))})
     assert SchemaCheck(schema).problem({"x": list(range(9000))}) == ""
