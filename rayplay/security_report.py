@@ -22,6 +22,7 @@ from rayplay.trust import is_set, trusted_by
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 OURS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0" in the environment of what a local run started
+TRAINING = "ray::RayTrainWorker"  # torch.distributed's rendezvous cannot be kept on loopback
 # Tried against the model server's gate: without the key each must be refused
 TRIED = (
     *("/v1/chat/completions", "/v1/models", "//v1/models", "/health", "/invocations", "/tokenize", "/detokenize"),
@@ -49,9 +50,9 @@ def listening_rows(found: Iterable[Listening]) -> list[Row]:
     """What this account's processes listen on; those of a local run must be on loopback."""
     rows = []
     for entry in found:
-        ours = environment_of(entry.pid).get(OURS) == "0"
+        promised = environment_of(entry.pid).get(OURS) == "0" and not entry.command.startswith(TRAINING)
         where = "this machine alone" if entry.loopback else "all who can reach this machine"
-        held = entry.loopback if ours else None
+        held = entry.loopback if promised else None
         rows.append(Row("listens", f"{entry.address}:{entry.port}", f"{where}; {entry.command[:60]}", held))
     return rows or [Row("listens", "nothing", "no process of this account accepts TCP connections")]
 

@@ -4,7 +4,7 @@ Ray's defaults are made for a trusted network. Here every port listens on 127.0.
 exists in the environment of our own processes and in no file, the exporters of metrics (which ask nobody) do not start,
 and the sockets lie in a folder of mode 0700 instead of /tmp/ray, where Ray gives all accounts write access.
 
-Not closed: the rendezvous of torch.distributed in a training phase listens on all interfaces while a phase runs.
+Not closed: the rendezvous of torch.distributed, which a training phase opens on all interfaces for as long as it runs.
 """
 
 import os
