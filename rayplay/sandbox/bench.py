@@ -194,7 +194,10 @@ def measure_hostile(module_folder: Path, say: Callable[[str], None]) -> dict[str
 def run_caged(command: Sequence[str]) -> tuple[list[Verdict], bool]:
     """Verdicts that a runner wrote, and whether it ended by itself; one that falls silent is ended."""
     verdicts: list[Verdict] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0) as runner:
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(
+        command, **streams, bufsize=0
+    ) as runner:  # with an input of its own: it may be locked for good
         while select.select([runner.stdout], [], [], SILENCE_S)[0]:
             line = runner.stdout.readline()
             if not line:

@@ -197,7 +197,8 @@ def code_paths(search_paths: Iterable[str]) -> list[str]:
 def cage() -> tuple[str, ...] | None:
     """A bubblewrap command that shows this machine read-only, with namespaces and temporary folders of its own.
 
-    For programs that must do no harm outside, and may do what they like inside. None where bubblewrap is missing.
+    For programs that must do no harm outside, and may do what they like inside; what runs in it closes the devices
+    first, which are this machine's own. None where bubblewrap is missing.
     """
     bwrap = shutil.which("bwrap")
     if bwrap is None:
@@ -210,6 +211,8 @@ def cage() -> tuple[str, ...] | None:
         "1000",
         "--gid",
         "1000",
+        "--cap-add",
+        "CAP_SYS_ADMIN",
         "--die-with-parent",
         "--new-session",
     )

@@ -66,22 +66,45 @@ def _isolate(scratch: str, most_bytes: int, most_files: int) -> None:
     Raises:
         OSError: A step was refused.
     """
+    try:
+        own_namespace()
+    except OSError:
+        if os.geteuid() == 0:  # it hands the scratch to another user, who would not exist in a user namespace
+            raise
+        own_namespace(CLONE_NEWUSER)
+    make_read_only("/", AT_RECURSIVE)
+    options = f"size={most_bytes},nr_inodes={most_files + 1},mode=0700"  # the folder itself is one
+    _checked(libc.mount(b"tmpfs", scratch.encode(), b"tmpfs", MS_NOSUID | MS_NODEV, options.encode()), scratch)
+
+
+def own_namespace(also: int = 0) -> None:
+    """Move the calling process into a mount namespace of its own, whose mounts tell others nothing.
+
+    Args:
+        also: CLONE_NEWUSER for a user namespace too, in which the caller's user and group are all there is.
+
+    Raises:
+        OSError: The kernel refused.
+    """
     user, group = os.geteuid(), os.getegid()
-    if libc.unshare(CLONE_NEWNS) != 0:
-        if user == 0:  # it hands the scratch to another user, who would not exist in a user namespace
-            _checked(-1, "unshare")
-        _checked(libc.unshare(CLONE_NEWNS | CLONE_NEWUSER), "unshare")
+    _checked(libc.unshare(CLONE_NEWNS | also), "unshare")
+    if also:
         prctl(PR_SET_DUMPABLE, 1)  # else the files below are root's
         for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
             Path(f"/proc/self/{name}").write_text(text)
         prctl(PR_SET_DUMPABLE, 0)
     _checked(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "mount /")
-    read_only = MountAttr(MOUNT_ATTR_RDONLY, 0, 0, 0)
-    size = ctypes.sizeof(read_only)
-    answer = _syscall(SYSCALL_MOUNT_SETATTR, AT_FDCWD, b"/", AT_RECURSIVE, ctypes.addressof(read_only), size)
-    _checked(answer, "mount_setattr /")
-    options = f"size={most_bytes},nr_inodes={most_files + 1},mode=0700"  # the folder itself is one
-    _checked(libc.mount(b"tmpfs", scratch.encode(), b"tmpfs", MS_NOSUID | MS_NODEV, options.encode()), scratch)
+
+
+def make_read_only(mount: str, flags: int = 0) -> None:
+    """Make a mount of the caller's namespace read-only; with AT_RECURSIVE those below it too. Needs CAP_SYS_ADMIN.
+
+    Raises:
+        OSError: The kernel refused, or is older than 5.12.
+    """
+    attributes = MountAttr(MOUNT_ATTR_RDONLY, 0, 0, 0)
+    address, size = ctypes.addressof(attributes), ctypes.sizeof(attributes)
+    _checked(_syscall(SYSCALL_MOUNT_SETATTR, AT_FDCWD, mount.encode(), flags, address, size), f"mount_setattr {mount}")
 
 
 def _checked(answer: int, what: str) -> None:

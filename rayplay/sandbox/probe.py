@@ -75,7 +75,7 @@ def isolation_report(highest: Level = Level.L3) -> IsolationReport:
             not_held=tuple(name for name, text in found.items() if text and name not in untested),
             not_tested=untested,
             why_not_higher=why,
-            scratch_bound=scratch_bound(introduction, level, Limits()),
+            scratch_bound=scratch_bound(introduction, level, Limits(), nameless=found["disk_without_names"] == ""),
             uid=introduction["uid"],
             landlock_abi=landlock_abi(),
         )

@@ -39,19 +39,25 @@ def next_step(level: Level, problem: str) -> str:
     return "" if "install" in problem else STEPS[level]  # that says it already
 
 
-def scratch_bound(introduction: Mapping[str, Any], level: Level, limits: Limits) -> str:
+def scratch_bound(introduction: Mapping[str, Any], level: Level, limits: Limits, nameless: bool = True) -> str:
     """What one call can fill at most, and who sees to it, by how the zygote lives.
 
     Without a file system of its own what a call wrote is weighed by name; a file that has none any more, and is held by
-    a descriptor or by one mapped page, weighs nothing.
+    a descriptor or by one mapped page, weighs nothing. The kernel counts what goes to disks, and no tmpfs is one.
+
+    Args:
+        introduction: What the zygote said of itself.
+        level: Where it ran.
+        limits: Of a call.
+        nameless: Whether a canary that filled the disk through such files was stopped.
     """
     size = f"{limits.scratch_bytes >> 20} MiB"
     if introduction.get("isolated"):
         return f"{size} and {limits.scratch_files} names, by the size of a file system of its own"
     if level is Level.L4:
         return f"{size}, by the size of a file system of its own"
-    if introduction.get("counted"):
-        return f"{size} and what a disk takes within 20 ms, as the kernel counts it; more where TMPDIR is a tmpfs"
+    if introduction.get("counted") and nameless:
+        return f"{size} and what a disk takes within 20 ms, as the kernel counts it"
     if level is Level.L0:
         return "nothing bounds it"
     files = limits.open_files + int(MAPPINGS.read_text()) + limits.scratch_files

@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ from rayplay.records import Status, ToolResult
 from rayplay.sandbox import Level, Limits, Sandbox, isolation_report, require_level
 from tests.sandbox.conftest import HERE, Caller
 from tests.sandbox.test_levels import NO_NAMESPACES, ORDINARY_USER, run_in_own_process
+from tests.sandbox.test_lifecycle import OWNER, eventually
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(120)]
 LIMITS = Limits(deadline_s=20, queue_s=120, scratch_bytes=6 * 2**20, scratch_files=150, file_bytes=2**20)
@@ -198,3 +202,30 @@ def test_the_folder_of_an_owner_goes_with_the_zygote_and_its_bytes_with_the_name
         pytest.skip("at L3 nothing is made on this side")
     assert list((folder / "scratch").iterdir()) == []
     assert str(folder) not in Path("/proc/self/mounts").read_text()
+
+
+def mounted(folder: str) -> bool:
+    """Whether any process here sees a file system mounted in the folder."""
+    for mounts in Path("/proc").glob("[0-9]*/mounts"):
+        try:
+            if folder in mounts.read_text():
+                return True
+        except OSError:  # ended meanwhile
+            continue
+    return False
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts of others are seen by root alone")
+@pytest.mark.parametrize("own", [Level.L1, Level.L2])
+def test_when_owner_and_zygote_are_killed_at_once_the_mount_goes_too_and_the_next_owner_removes_the_folder(own: Level):
+    if isolation_report().level < own:
+        pytest.skip(f"{own} does not hold here")
+    code = OWNER.format(root=str(Path(HERE).parents[1]), level=own.value, here=HERE)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as owner:
+        pid, _, folder = owner.stdout.readline().split()
+        assert mounted(folder)
+        for victim in (int(pid), owner.pid):
+            os.kill(victim, signal.SIGKILL)
+    assert eventually(lambda: not mounted(folder))
+    Sandbox(("sample_tools",), level=own, search_paths=(HERE,), size=1).close()
+    assert eventually(lambda: not Path(folder).exists())

@@ -32,5 +32,7 @@ def test_the_bound_of_a_scratch_is_that_of_whoever_keeps_it(monkeypatch, tmp_pat
     monkeypatch.setattr("rayplay.sandbox.report.MAPPINGS", mappings)
     assert scratch_bound({"isolated": True}, Level.L1, LIMITS).startswith("8 MiB and 30 names")
     assert "20 ms" in scratch_bound({"isolated": False, "counted": True}, Level.L2, LIMITS)
+    counted_in_vain = scratch_bound({"isolated": False, "counted": True}, Level.L2, LIMITS, nameless=False)
+    assert "20 ms" not in counted_in_vain and "at most" in counted_in_vain
     assert "at most 2 GiB: 1 MiB for each file" in scratch_bound({"isolated": False}, Level.L2, LIMITS)
     assert scratch_bound({}, Level.L0, LIMITS) == "nothing bounds it"
