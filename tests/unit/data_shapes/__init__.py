@@ -20,7 +20,7 @@ FAMILIES = {
     "Tool definitions": tools.SHAPES,
     "API logs": logs.SHAPES,
     "Files and archives": containers.SHAPES,
-    "Published sets": published.SHAPES,
+    "Published sets and other formats": published.SHAPES,
 }
 SHAPES = tuple(shape for shapes in FAMILIES.values() for shape in shapes)
 

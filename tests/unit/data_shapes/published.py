@@ -1,4 +1,4 @@
-"""Shapes of published sets: the rows of the tests of their formats."""
+"""Formats by their own names, those of published sets most of all: the rows of the tests of formats."""
 
 from pathlib import Path
 
@@ -11,10 +11,11 @@ _OTHERS = ("bedrock", "sharegpt", "alpaca")
 
 
 def _shape(name: str) -> Shape:
-    files = {f.name: f.read_bytes() for f in sorted((_FIXTURES / name).iterdir())}
+    folder = _FIXTURES / name
+    files = {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
     first, *others = files
     beside = {other: files[other] for other in others}
-    return Shape(f"{name} (published set)", file=first, pack=lambda rows: files[first], beside=beside, is_folder=True)
+    return Shape(name, file=first, pack=lambda rows: files[first], beside=beside, is_folder=True)
 
 
 SHAPES = tuple(_shape(name) for name in EXPECTED if name not in (*_OWN, *_OTHERS))
