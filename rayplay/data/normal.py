@@ -267,8 +267,9 @@ def checked(spec: ToolSpec, arguments: Any, strict: bool = False) -> Json:
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments or "{}")
+            arguments = json.loads(arguments) if isinstance(arguments, str) else arguments  # written twice as JSON
         except (ValueError, RecursionError):
-            read = None if strict else literal(arguments)
+            read = None if strict else literal(str(arguments))
             if not isinstance(read, dict):
                 raise Rejected("broken_call", f"arguments of {spec.name} are no JSON: {arguments[:120]}") from None
             arguments = read

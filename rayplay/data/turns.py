@@ -49,6 +49,7 @@ _CALL_PARTS = ("tool_use", "tool_call", "function_call", "toolUse", "tool-call")
 _RESULT_PARTS = ("tool_result", "function_call_output", "toolResult", "tool_response", "tool-result")
 _MEDIA = re.compile(r"image|audio|video|file|document|media|pdf")
 _RESPONSES = ("tool_response", "function_response", "response")
+_THOUGHT = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 _RESPONSES_ALONE = re.compile(r"\s*(?:<tool_response>(?:(?!</tool_response>).)*</tool_response>\s*)+", re.DOTALL)
 
 
@@ -243,6 +244,9 @@ def _add_assistant(turn: Turn, message: Json, tools: Toolset) -> None:
 def _add_calls(turn: Turn, raw: Any) -> None:
     """Calls as objects, as JSON or Python text, as texts in a list, or as rendered text."""
     if isinstance(raw, str):
+        thought = _THOUGHT.match(raw)
+        if thought:
+            turn.thinking, raw = thought[1].strip(), raw[thought.end() :]
         value = literal(raw)
         if not isinstance(value, dict | list):
             _add_rendered_calls(turn, raw)

@@ -71,6 +71,7 @@ ASSISTANTS = [
     {"content": None, "tool_calls": json.dumps([{"function": CALL}])},
     {"content": "", "tool_calls": [json.dumps({"id": "a", "function": CALL})]},
     {"content": None, "function_call": CALL},
+    {"content": None, "function_call": {**CALL, "arguments": json.dumps(json.dumps(CALL["arguments"]))}},
     {"content": None, "function_calls": "set_lamp(room='attic', level=4)"},
     {"content": [{"type": "tool_use", "id": "t1", "name": "set_lamp", "input": CALL["arguments"]}]},
     {"content": [{"type": "tool_call", "value": json.dumps(CALL)}]},
@@ -99,6 +100,11 @@ def test_thinking_is_kept_before_the_text(key):
 def test_a_message_that_its_author_excluded_carries_no_loss(mark):
     builder = read_conversation([ASKED, {"role": "assistant", "content": "No idea.", **mark}], tools())
     assert [m.loss for m in builder.messages] == [True, False]
+
+
+def test_thinking_before_a_call_in_a_turn_of_its_own_is_kept():
+    turns = said(ASKED, {"role": "tool_call", "content": f"<think>\nThe attic.\n</think>\n\n{json.dumps(CALL)}"})
+    assert turns[-1] == ("assistant", "<think>The attic.</think>", [("set_lamp", CALL["arguments"])])
 
 
 TWO = {"role": "assistant", "tool_calls": [{"function": CALL}, {"function": {**CALL, "arguments": {"room": "hall"}}}]}
