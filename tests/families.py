@@ -16,6 +16,7 @@ GEMMA = (
     *("<|tool>", "<tool|>", '<|"|>', "<|channel>", "<channel|>"),
 )
 GPT_OSS = ("<|return|>", "<|start|>", "<|message|>", "<|channel|>", "<|call|>", "<|end|>", "<|constrain|>")
+GLM = ("<|user|>", "<|observation|>", "<|assistant|>", "<|system|>", "[gMASK]", "<sop>")
 LFM = ("<|im_end|>", "<|tool_call_start|>", "<|tool_call_end|>", "<|startoftext|>")
 
 # name -> (TRL's file, special tokens with the end of a message first, further ends, options for the template)
@@ -28,7 +29,16 @@ FAMILY_FILES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], dict]] = {
     "llama3.2": ("llama3_2", LLAMA, ("<|eom_id|>",), {"date_string": "1 Jan 2026"}),
     "gemma4": ("gemma4_v5", GEMMA, ("<|tool_response>",), {}),
     "gpt-oss": ("gptoss", GPT_OSS, ("<|call|>",), {}),
+    "qwen3.5": ("qwen3_5_nothink", (), (), {}),
+    "qwen3.6": ("qwen3_6", (), (), {}),
+    "qwen3.6-no-thinking": ("qwen3_6", (), (), {"enable_thinking": False}),
+    "qwen3.8": ("qwen3_8", (), (), {}),
+    "lfm2.5": ("lfm2_2_5", LFM, (), {}),
+    "glm4.5": ("glm4moe", GLM, ("<|observation|>",), {"enable_thinking": False}),
 }
+# where the recipe has to say more than "auto"
+NAMED = {"qwen3.5": "qwen3_coder", "qwen3.6": "qwen3_xml", "qwen3.6-no-thinking": "qwen3_coder",
+         "qwen3.8": "qwen3_coder", "lfm2.5": "lfm2", "glm4.5": "glm45"}  # fmt: skip
 
 
 def family_tokenizer(template: str, special: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
@@ -48,4 +58,4 @@ def family_dialect(name: str) -> Dialect:
     file, special, ends, options = FAMILY_FILES[name]
     tokenizer = family_tokenizer((TEMPLATES / f"{file}.jinja").read_text(encoding="utf-8"), special)
     stops = tuple(tokenizer.convert_tokens_to_ids(list(ends)))
-    return make_dialect(tokenizer, stop_token_ids=stops, template_kwargs=options)
+    return make_dialect(tokenizer, NAMED.get(name, "auto"), stop_token_ids=stops, template_kwargs=options)
