@@ -5,7 +5,6 @@ No redirect is followed and nothing is decompressed: a reply is read as it comes
 
 import asyncio
 import json
-from typing import Any
 
 import httpx2
 
@@ -32,7 +31,15 @@ def open_client(base_url: str, api_key: str) -> httpx2.AsyncClient:
 
 
 async def ask(client: httpx2.AsyncClient, request: Json, deadline_s: float) -> str:
-    """POST chat/completions -> the text of the first choice.
+    """POST chat/completions -> the text of the first choice; arguments and errors as of `ask_for_message`."""
+    text = text_of(await ask_for_message(client, request, deadline_s))
+    if text is None:
+        raise NoReply("the reply is no chat completion with text")
+    return text
+
+
+async def ask_for_message(client: httpx2.AsyncClient, request: Json, deadline_s: float) -> Json:
+    """POST chat/completions -> the message of the first choice, as the server wrote it.
 
     Args:
         client: Of `open_client`.
@@ -40,7 +47,7 @@ async def ask(client: httpx2.AsyncClient, request: Json, deadline_s: float) -> s
         deadline_s: Of all of it, from the connection to the last byte.
 
     Raises:
-        NoReply: Nothing came in time, too much came, or it was no chat completion with text.
+        NoReply: Nothing came in time, too much came, or it was no chat completion.
     """
     try:
         async with asyncio.timeout(deadline_s):
@@ -53,10 +60,12 @@ async def ask(client: httpx2.AsyncClient, request: Json, deadline_s: float) -> s
         reply = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise NoReply("the reply is no JSON") from error
-    text = _words(reply)
-    if text is None:
+    choices = reply.get("choices") if isinstance(reply, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = first.get("message") if isinstance(first, dict) else None
+    if not isinstance(message, dict):
         raise NoReply("the reply is no chat completion with text")
-    return text
+    return message
 
 
 async def _read(client: httpx2.AsyncClient, request: Json) -> bytes:
@@ -71,12 +80,9 @@ async def _read(client: httpx2.AsyncClient, request: Json) -> bytes:
     return bytes(body)
 
 
-def _words(reply: Any) -> str | None:
-    """choices[0].message.content: a text, or a list of parts of which the texts count."""
-    choices = reply.get("choices") if isinstance(reply, dict) else None
-    first = choices[0] if isinstance(choices, list) and choices else None
-    message = first.get("message") if isinstance(first, dict) else None
-    content = message.get("content") if isinstance(message, dict) else None
+def text_of(message: Json) -> str | None:
+    """The message's content: a text, or a list of parts of which the texts count."""
+    content = message.get("content")
     if isinstance(content, list):
         texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
         content = "".join(text for text in texts if isinstance(text, str))
