@@ -44,12 +44,17 @@ PROMISES: dict[Level, tuple[str, ...]] = {
 LADDER = (Level.L4, Level.L3, Level.L2, Level.L1)
 
 
-@cache
 def isolation_report(highest: Level = Level.L3) -> IsolationReport:
     """The highest level up to `highest` at which every promise holds. Takes about a second; kept for the process.
 
     L4 is tried on request only: there every system call is dearer, and few tools need it.
     """
+    return _isolation_report(highest)
+
+
+@cache
+def _isolation_report(highest: Level) -> IsolationReport:
+    """The same, once for each level: a second try could get another user for its calls."""
     why = {Level.L4: "", Level.L3: no_gvisor()}.get(highest, f"asked for {highest.value} at most")
     for level in LADDER:
         if level > highest:
