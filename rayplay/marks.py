@@ -34,7 +34,8 @@ def tool(
         memory_mb: Memory that one call may map, MiB.
         needs: What the recipe must allow, of "network" and "files".
         pure: Fixed code over plain data that keeps no state and writes nothing: calls may share a confined child, in
-            turn, which makes them several times cheaper. Never for a tool that runs what the model wrote.
+            turn, which makes them several times cheaper. The arguments and results of a call then lie in the memory
+            that the next one runs in, where fixed code does not look. Never for a tool that runs what the model wrote.
     """
 
     def mark(target: Callable[..., Any]) -> Callable[..., Any]:

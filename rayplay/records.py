@@ -24,7 +24,7 @@ class Record(BaseModel):
 
 
 class Status(StrEnum):
-    """How a tool call ended. Only the parent process assigns it, never text that a tool printed."""
+    """How a tool call ended. No text that a tool printed decides it; `sandbox.verdict` tells who reports which."""
 
     OK = "ok"
     INVALID_JSON = "invalid_json"

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from rayplay.errors import SandboxError
 from rayplay.records import Status, ToolCall, ToolSpec
 from rayplay.sandbox import Level, Limits, Sandbox, isolation_report
+from rayplay.sandbox.lease import lease_uid
 from rayplay.sandbox.trial import processes_of
 from tests.sandbox.conftest import HERE, Caller
 
@@ -176,6 +178,53 @@ def test_killing_the_owner_in_mid_call_leaves_nothing(level: Level):
     if level is Level.L4:
         opened(level).close()  # the next start removes the bundles of owners that have gone
     assert folder == "None" or eventually(lambda: not Path(folder).exists())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user leases no users")
+def test_a_killed_owner_frees_the_user_of_its_calls(level: Level):
+    code = OWNER.format(root=str(Path(HERE).parents[1]), level=level.value, here=HERE)
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    uid = int(owner.stdout.readline().split()[1])
+    assert not can_lease(uid)
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    assert eventually(lambda: can_lease(uid))
+
+
+BATCH_OWNER = """
+import sys
+sys.path.insert(0, {root!r})
+from rayplay.sandbox import Level, Sandbox
+from rayplay.records import ToolCall
+sandbox = Sandbox(("sample_tools",), level=Level({level!r}), search_paths=({here!r},), size=1)
+specs = {{s.name: s for s in sandbox.describe()}}
+zygote = sandbox.idle()[0]
+print(zygote.process.pid, zygote.uid, flush=True)
+calls = [("double", dict(x=1))] * 9 + [("misbehave", dict(how="hang"))] * 9
+sandbox.run_many([(specs[n], ToolCall(call_id="1", name=n, arguments=a)) for n, a in calls])
+"""
+
+
+def test_killing_the_owner_in_the_middle_of_a_batch_leaves_nothing(level: Level):
+    code = BATCH_OWNER.format(root=str(Path(HERE).parents[1]), level=level.value, here=HERE)
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    pid, uid = map(int, owner.stdout.readline().split())
+    time.sleep(1)
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    assert eventually(lambda: not alive(pid))
+    assert uid == os.getuid() or eventually(lambda: not processes_of({uid}))
+
+
+def can_lease(uid: int) -> bool:
+    """Whether the lease of one user is free."""
+    try:
+        os.close(lease_uid(uid, 1).held)
+    except SandboxError:
+        return False
+    return True
 
 
 def test_a_hundred_hostile_calls_among_a_thousand_good_ones_harm_none_of_them(level: Level):

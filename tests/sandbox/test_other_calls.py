@@ -12,6 +12,7 @@ from rayplay.sandbox import Level, Sandbox
 from rayplay.sandbox.launch import Setup
 from rayplay.sandbox.probe import LIMITS, Canary, remains_of_other_calls
 from tests.sandbox.conftest import HERE, Caller
+from tests.sandbox.test_levels import ORDINARY_USER, run_in_own_process
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(180)]
 ROOT = str(Path(__file__).parents[2])
@@ -23,6 +24,26 @@ def test_nothing_of_a_call_is_found_by_the_next(level: Level):
         assert [remains_of_other_calls(run) for _ in range(3)] == [""] * 3
     finally:
         run.zygote.close()
+
+
+LOOK_AS_ORDINARY_USER = """
+import json
+from rayplay.sandbox import Level
+from rayplay.sandbox.launch import Setup
+from rayplay.sandbox.probe import LIMITS, Canary, isolation_report, remains_of_other_calls
+found = {}
+for level in (Level.L1, Level.L2, Level.L3):
+    if level <= isolation_report().level:
+        run = Canary(Setup(("rayplay.sandbox.remains",), level, LIMITS))
+        found[level] = remains_of_other_calls(run)
+        run.zygote.close()
+print(json.dumps(found))
+"""
+
+
+def test_nothing_of_a_call_is_found_by_the_next_of_an_ordinary_user():
+    found = run_in_own_process(ORDINARY_USER, LOOK_AS_ORDINARY_USER)
+    assert "L1" in found and not any(found.values())
 
 
 HOLDER = """
