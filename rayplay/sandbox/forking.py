@@ -17,6 +17,10 @@ from rayplay.sandbox import confine
 _libc = ctypes.PyDLL(None)
 wait4 = _libc.wait4  # takes addresses: what it says of a call goes to where they point, and nowhere in Python
 wait4.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
+_waitid = _libc.waitid
+_waitid.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
+_signal = ctypes.create_string_buffer(128)  # siginfo_t
+_signal_address = ctypes.addressof(_signal)
 
 
 def end_child(pid: int, pidfd: int, why: str) -> str:
@@ -30,7 +34,10 @@ def end_child(pid: int, pidfd: int, why: str) -> str:
 
 def has_ended(pid: int) -> bool:
     """Whether a child is a zombie by now."""
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    _waitid(os.P_PID, pid, _signal_address, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    ended = _signal[0] != b"\0"  # the number of a signal; none = nothing to tell
+    ctypes.memset(_signal_address, 0, len(_signal))  # the exit code is in it
+    return ended
 
 
 class Helper:
