@@ -1,8 +1,11 @@
 """Folders of others: a run's reaches nothing outside and is text on a page; a model's is safetensors alone."""
 
+import ast
 import html.parser
 import json
 import os
+import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+import rayplay
 from rayplay import report
 from rayplay.cli.stages import score_app
 from rayplay.errors import ModelError, RunFolderError
@@ -17,7 +21,10 @@ from rayplay.folder_check import check_own, is_plain, left_behind
 from rayplay.models.adapters import check_adapter, load_merged
 from rayplay.models.resolve import model_hash, resolve_model
 from rayplay.recipe import Recipe
+from rayplay.records import Row
 from rayplay.store import RunFolder, write_json
+from rayplay.training.phase import run_phase
+from rayplay.training.settings import TrainSettings
 from rayplay.trust import check_consent, outside, trusted_by
 from tests.micro import save_micro_model
 
@@ -265,3 +272,50 @@ def test_an_adapter_under_another_name_is_none(tmp_path):
     (tmp_path / "decoy.safetensors").write_bytes(b"")
     with pytest.raises(ModelError, match="no safetensors here"):
         check_adapter(tmp_path)
+
+
+# Pickles
+
+
+class Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = str(marker)
+
+    def __reduce__(self):
+        return os.mkdir, (self.marker,)
+
+
+@pytest.fixture(scope="module")
+def phase(model, tmp_path_factory):
+    """Arguments of a phase, and a checkpoint of it."""
+    settings = TrainSettings(batch_size=2, max_steps=2, checkpoint_every=1, dtype="float32")
+    rows = [Row(row_id=f"r{n}", token_ids=(5, 6, 7, 8 + n), mask=(0, 0, 1, 1)) for n in range(4)]
+    arguments = {"model_dir": str(model), "rows": rows, "method": "sft", "settings": settings}
+    folder = tmp_path_factory.mktemp("first")
+    run_phase(**arguments, work_dir=folder)
+    return arguments, folder / "checkpoint-1"
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_a_checkpoint_with_a_trap_in_it_runs_no_code(phase, tmp_path, name):
+    arguments, written = phase
+    checkpoint = shutil.copytree(written, tmp_path / "checkpoint-1")
+    assert (checkpoint / name).is_file()
+    torch.save(Trap(tmp_path / "sprung"), checkpoint / name)
+    with pytest.raises(pickle.UnpicklingError, match=r"[Ww]eights.only"):
+        run_phase(**arguments, work_dir=tmp_path / "second", resume_from=checkpoint)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_the_package_itself_reads_no_pickle():
+    for path in Path(rayplay.__file__).parent.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            given = {word.arg for word in node.keywords} if isinstance(node, ast.Call) else set()
+            assert not called.startswith(("pickle.load", "cloudpickle.load", "joblib.load")), (path, node.lineno)
+            assert called != "torch.load" or "weights_only" in given, (path, node.lineno)
+            if called in ("AutoModelForCausalLM.from_pretrained", "PeftModel.from_pretrained"):
+                assert given & {"use_safetensors", "gguf_file"}, (path, node.lineno)
