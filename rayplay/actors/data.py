@@ -15,7 +15,7 @@ import ray
 from rayplay.data.census import Census, Tally, holds_calls
 from rayplay.data.reading import RawRow
 from rayplay.data.source import Context, Kind
-from rayplay.data.sources import SOURCES, Opened, Seen, judge, read_rows
+from rayplay.data.sources import SOURCES, Opened, judge, number_of_row, read_rows
 from rayplay.data.writing import line_of
 from rayplay.records import Json, digest
 
@@ -74,18 +74,18 @@ def judged_lines(opened: Opened, kind: Kind, census: Census, max_rows: int | Non
             num_cpus=1,
         )
     )
-    seen = Seen()
+    seen: set[int] = set()
     for row in islice(verdicts.iter_rows(), max_rows):
         yield from _count(json.loads(row["verdict"]), census, seen)
 
 
-def _count(verdict: Json, census: Census, seen: Seen) -> list[str]:
+def _count(verdict: Json, census: Census, seen: set[int]) -> list[str]:
     """The lines of one verdict, none where it is a rejection or comes twice."""
     if "reason" in verdict:
         census.count_rejected(verdict["reason"], verdict["detail"], verdict["where"], verdict["had_calls"])
         return []
     name = verdict["id"]
-    number = seen.number(verdict["file"], name, verdict["content"]) if name else 1
+    number = number_of_row(seen, verdict["file"], name, verdict["content"]) if name else 1
     if not number:
         census.count_rejected("duplicate_id", name, verdict["where"])
         return []

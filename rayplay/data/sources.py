@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -296,24 +297,35 @@ class Seen:
     """
 
     def __init__(self) -> None:
-        self._counts: Counter[int] = Counter()
-        self._rows: set[int] = set()
+        self._hashes: set[int] = set()
 
     def check(self, outcome: Outcome, source: Source) -> Outcome:
         """The outcome, or a rejection where the same row was there before."""
         name = source.identity(outcome.row) if outcome.usable is not None else ""
         if not name:
             return outcome
-        number = self.number(outcome.row.file, name, digest(outcome.row.value))
+        number = number_of_row(self._hashes, outcome.row.file, name, digest(outcome.row.value))
         if not number:
             return Outcome(outcome.row, rejected=Rejected("duplicate_id", name))
         return outcome if number == 1 else Outcome(outcome.row, usable=outcome.usable.renamed(name, f"{name}#{number}"))
 
-    def number(self, file: str, name: str, content: str) -> int:
-        """The how many-th row of that file and id this is; 0 where the same row was there before."""
-        key, row = hash((file, name)), hash((file, name, content))
-        if row in self._rows:
-            return 0
-        self._rows.add(row)
-        self._counts[key] += 1
-        return self._counts[key]
+
+def number_of_row(seen: set[int], file: str, name: str, content: str) -> int:
+    """The how many-th row of that file and id this is; 0 where the same row was there before.
+
+    Args:
+        seen: Hashes of the rows before, 64 bits each, two for a row; this row is added.
+        file: Where the row stands.
+        name: Its id.
+        content: A digest of the whole row.
+    """
+    row = hash((file, name, content))
+    if row in seen:
+        return 0
+    most = 1
+    while hash((file, name, most)) in seen:
+        most *= 2
+    # the numbers before the next one are all there: found by halving
+    number = bisect_left(range(most), True, lo=most // 2, key=lambda n: hash((file, name, n + 1)) not in seen) + 1
+    seen.update((row, hash((file, name, number))))
+    return number

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rayplay.data.census import Census
-from rayplay.data.sources import open_source, read_opened
+from rayplay.data.sources import number_of_row, open_source, read_opened
 from rayplay.data.transcript import transcript
 from rayplay.data.writing import line_of
 from rayplay.errors import DataError
@@ -124,6 +124,14 @@ def test_several_samples_of_one_id_are_kept_under_ids_of_their_own(tmp_path):
     tasks = [t.task_id for o in found if o.usable for t in o.usable.tasks]
     assert len(set(tasks)) == 3 and tasks[1] == "openai-jsonl/hold#2/0"
     assert dict(census.rejected) == {"duplicate_id": 1}
+
+
+def test_the_number_of_a_row_is_found_among_many_of_its_id():
+    seen: set[int] = set()
+    assert [number_of_row(seen, "f", "x", str(n)) for n in range(70)] == list(range(1, 71))
+    assert number_of_row(seen, "f", "x", "3") == 0
+    assert (number_of_row(seen, "g", "x", "3"), number_of_row(seen, "f", "y", "3")) == (1, 1)
+    assert number_of_row(seen, "f", "x", "new") == 71
 
 
 def test_most_rows_lost_is_a_warning(tmp_path):
