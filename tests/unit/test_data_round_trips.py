@@ -11,7 +11,10 @@ from rayplay.dialects import Dialect
 from tests.families import family_dialect
 from tests.unit.test_data_formats import EXPECTED, FIXTURES
 
-WITHOUT_CALLS = ("rayplay-records", "toolbench-queries", "preference-jsonl", "when2call-preferences")
+WITHOUT_CALLS = (
+    "rayplay-records", "toolbench-queries", "preference-jsonl", "when2call-preferences", "bfcl", "nestful",
+    "prompt-only", "verl",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=["qwen2.5", "qwen3-2507"])
