@@ -28,6 +28,7 @@ from pydantic import BaseModel, ValidationError
 from rayplay.credentials import redact_bytes, without_secrets
 from rayplay.errors import RunFolderError
 from rayplay.folder_check import check_inside, check_names, left_behind
+from rayplay.output_paths import check_output_folder
 from rayplay.records import Adapter
 
 R = TypeVar("R", bound=BaseModel)
@@ -356,12 +357,8 @@ class RunFolder:
         Raises:
             RunFolderError: Naming the folder and the reason.
         """
+        check_output_folder(self.path)
         check_inside(self.path)
-        parent = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
-        if not parent.is_dir():
-            raise RunFolderError(f"output folder {self.path}: {parent} is a file; choose another --output-dir")
-        if not os.access(parent, os.W_OK | os.X_OK):
-            raise RunFolderError(f"output folder {self.path}: {parent} is not writable; choose another --output-dir")
 
     def mend(self) -> list[str]:
         """Undo every stage from the first damaged one on; returns what was found, for the log.

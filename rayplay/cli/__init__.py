@@ -1,5 +1,6 @@
 """`rayplay ...`: a thin command line. Each command group is a file, imported only when it is called."""
 
+import errno
 import importlib
 import signal
 import sys
@@ -39,6 +40,11 @@ COMMANDS: dict[str, Lazy] = {
 }
 
 
+# of a file system that refuses a path; what a command did not foresee of them is no fault of the program
+REFUSED_PATHS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.ENOSPC, errno.EDQUOT),
+)
 CALLED = "rayplay.called"  # key of the context: the command that is called, not only listed
 
 
@@ -83,6 +89,12 @@ def main() -> None:
         app()
     except RayplayError as error:
         print_text(f"rayplay: {for_line(error)}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in REFUSED_PATHS or not error.filename:
+            print_text(traceback.format_exc(), file=sys.stderr)
+            sys.exit(1)
+        print_text(f"rayplay: {for_line(f'{error.filename}: {error.strerror}; choose another path')}", file=sys.stderr)
         sys.exit(2)
     except Exception:
         print_text(traceback.format_exc(), file=sys.stderr)  # names and texts of others stand in it

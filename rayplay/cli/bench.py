@@ -13,6 +13,7 @@ import typer
 from rayplay.chaos.lane import run_lane
 from rayplay.errors import EvaluationError
 from rayplay.models.device import QUIET_ENV, allocator_env, engine_env, usable_cores
+from rayplay.output_paths import check_output_file, check_output_folder
 from rayplay.records import Json
 from rayplay.sandbox import Level
 from rayplay.sandbox.bench import measure_hostile, measure_mixed, measure_tools
@@ -46,6 +47,8 @@ def train(
     """
     if plot and not grid:
         raise EvaluationError("--plot draws the points of --grid; add --grid")
+    if plot:
+        check_output_file(plot, "--plot")
     arguments = ["--model", model, "--repeats", str(repeats), *(["--grid"] if grid else [])]
     arguments += ["--plot", str(plot)] if plot else []
     result = _in_own_process("rayplay.training.bench", arguments)
@@ -129,6 +132,8 @@ def chaos(
     room on the disk, descriptors and memory of the driver. The exit code is 1 where a group was lost or doubled, the
     pairs are not those of an unharmed run, or a process was left running.
     """
+    if folder:
+        check_output_folder(folder, "--folder")
     with tempfile.TemporaryDirectory(prefix="rayplay-chaos-") as temporary:
         result = run_lane(
             (folder or Path(temporary)).resolve(),

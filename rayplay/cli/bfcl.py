@@ -8,6 +8,7 @@ import typer
 
 from rayplay.errors import EvaluationError
 from rayplay.evaluation.bfcl_environment import SCRIPTS, bfcl_python, official_environment
+from rayplay.output_paths import check_output_folder
 
 bfcl_app = typer.Typer(add_completion=False)
 
@@ -32,6 +33,7 @@ def bfcl(
 
     With --root at the bfcl folder of an evaluation, `evaluate` judges the same answers again: the same numbers.
     """
+    check_output_folder(root, "--root")
     root.mkdir(parents=True, exist_ok=True)
     served = {"OPENAI_BASE_URL": base_url, "REMOTE_OPENAI_BASE_URL": base_url} if base_url else {}
     keys = {"OPENAI_API_KEY": key, "REMOTE_OPENAI_API_KEY": key}

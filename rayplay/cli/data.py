@@ -20,6 +20,7 @@ from rayplay.data.sources import Opened, open_source, read_opened, read_source
 from rayplay.data.transcript import transcript
 from rayplay.data.writing import write_lines, write_texts
 from rayplay.errors import DataError
+from rayplay.output_paths import check_output_file
 from rayplay.records import Json
 from rayplay.sinks import print_json, print_text
 
@@ -140,6 +141,7 @@ def convert(
 
         rayplay data convert ~/data/toolbench/answer pairs.jsonl --what preferences
     """
+    check_output_file(out, "OUT")
     opened = open_source(path, format, _options(option), seed)
     census = Census.of(opened)
     kind = opened.source.gives if what == "auto" else what

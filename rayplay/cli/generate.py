@@ -13,6 +13,7 @@ from rayplay.data.prepare import LoadTeacher, no_teacher, prepare, wants_teacher
 from rayplay.data.writing import write_records
 from rayplay.errors import ResourceError
 from rayplay.opening import open_recipe_cluster, teacher_loader
+from rayplay.output_paths import check_output_folder
 from rayplay.recipe import Recipe
 from rayplay.recipe_text import load_recipe
 from rayplay.records import Json, Status, ToolCall, ToolResult, digest
@@ -43,6 +44,7 @@ def command(
     extra = (f"data.train_tasks={rows}",) if rows else ()
     recipe = load_recipe(config, (*(overrides or ()), *extra))
     folder = output_dir or Path("generated") / Path(config).stem
+    check_output_folder(folder)
     checked = check(recipe) if wants_teacher(recipe.data) else None
     specs = checked.specs if checked else load_tools(recipe)
     settings = recipe.sandbox

@@ -12,6 +12,7 @@ import typer
 
 from rayplay.call_lines import read_line, result_json, run_lines
 from rayplay.errors import ToolboxError
+from rayplay.output_paths import check_output_file
 from rayplay.records import Status, ToolCall, ToolSpec
 from rayplay.sandbox import Level, Limits, Sandbox
 from rayplay.sinks import for_line, print_json, print_text
@@ -75,9 +76,11 @@ def new(
     """Write a tool that works, and its test, for you to change."""
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
         raise ToolboxError(f"{name!r} cannot name a tool: use letters, digits and _, for example convert_money")
+    targets = {folder / f"{name}.py": "new_tool.py.txt", tests / f"test_tools_{name}.py": "new_tool_test.py.txt"}
+    for path, option in zip(targets, ("--folder", "--tests"), strict=True):
+        check_output_file(path, option)
     if folder.is_dir() and name in tools_in(folder):
         raise ToolboxError(f"there is a tool {name!r} already, in {tools_in(folder)[name]}; choose another name")
-    targets = {folder / f"{name}.py": "new_tool.py.txt", tests / f"test_tools_{name}.py": "new_tool_test.py.txt"}
     for path in targets:
         if path.exists():
             raise ToolboxError(f"{path} exists already; remove it or choose another name")

@@ -15,6 +15,7 @@ from trl import add_response_schema
 from rayplay.errors import ModelError, RunFolderError
 from rayplay.models.adapters import load_merged, write_adapter
 from rayplay.models.resolve import resolve_model
+from rayplay.output_paths import check_output_folder
 from rayplay.records import Adapter, Demonstration, Json, Task
 from rayplay.sinks import as_code, as_yaml, for_markdown
 from rayplay.store import RunFolder, Stage, read_lines, write_file
@@ -35,6 +36,8 @@ def export_stage(folder: RunFolder, to: Path, *, stage: str | None = None, merge
         RunFolderError: No such stage, nothing trained, or the target is in use.
         ModelError: The base model cannot be found, or the adapter is already whole weights and `merge` is False.
     """
+    check_output_folder(to.parent, "--to")
+    check_output_folder(to, "--to")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise RunFolderError(f"--to {to}: is there already and not empty; choose another folder")
     manifest = folder.manifest()

@@ -1,9 +1,10 @@
 """Typed function -> schema, and the checking of arguments against it."""
 
 from enum import Enum
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
+from pydantic import Field
 
 from rayplay.errors import ToolboxError
 from rayplay.records import ToolSpec
@@ -147,3 +148,23 @@ def test_docstrings_without_sections_are_all_description() -> None:
         "Sum.",
         {"x": "First.", "y": "Second line."},
     )
+
+
+def test_an_annotation_describes_what_the_docstring_does_not() -> None:
+    @tool
+    def pour(
+        millilitres: Annotated[float, Field(multiple_of=0.1, description="how much")],
+        into: Annotated[str, Field(description="which vessel")] = "cup",
+    ) -> str:
+        """Pour.
+
+        Args:
+            into: A vessel at hand.
+        """
+        return f"{millilitres} {into}"
+
+    properties = spec_of(pour).parameters["properties"]
+    assert properties["millilitres"] == {"type": "number", "multipleOf": 0.1, "description": "how much"}
+    assert properties["into"]["description"] == "A vessel at hand."
+    assert check_arguments(spec_of(pour), {"millilitres": 0.7}) == ""
+    assert "multiple" in check_arguments(spec_of(pour), {"millilitres": 0.75})
