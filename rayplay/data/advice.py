@@ -35,7 +35,7 @@ def advice(rows: Sequence[RawRow]) -> str:
             return "no row could be read: there is none (the file is empty)"
         reason, detail = next(row.problem for row in rows)
         return f"no row could be read: {rows[0].where}: {detail or reason}"
-    return f"{_found(readable.value)}; or reshape each row to {EXAMPLE}"
+    return f"{_found(readable.value)}; name a format with --format to see why not, or reshape each row to {EXAMPLE}"
 
 
 def _found(value: Any) -> str:

@@ -5,9 +5,10 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
+from rayplay.data.folders import ARCHIVES, ENDINGS
 from rayplay.errors import DataError
 
-PATTERNS = ("*.json", "*.jsonl", "*.json.gz", "*.jsonl.gz", "*.parquet", "LICENSE*", "LICENCE*")
+PATTERNS = (*(f"*{ending}" for ending in (*ENDINGS, *ARCHIVES)), "LICENSE*", "LICENCE*", "README.md")
 
 
 def fetch(name: str) -> Path:

@@ -226,8 +226,7 @@ def detect(files: list[Path], among: list[Source], path: str, refused: Sequence[
             match = next((s for s in among if s.unit == "row" and s.matches(row.value)), None)
             votes.update([match.name] if match else [])
     if not votes:
-        names = ", ".join(s.name for s in among)
-        raise DataError(f"{path}: no known format: {advice(seen)}; name a format with --format to see why not: {names}")
+        raise DataError(f"{path}: no known format: {advice(seen)}")
     return SOURCES[votes.most_common(1)[0][0]]
 
 

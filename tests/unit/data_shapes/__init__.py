@@ -32,7 +32,7 @@ def report(shape: Shape) -> Json:
             opened = open_source(shape.write(Path(folder)))
         except DataError as error:
             told = str(error).partition("no known format: ")[2].replace(folder, "").partition("; name a format")[0]
-            return {"path": shape.name, "error": told.partition("; or reshape")[0]}
+            return {"path": shape.name, "error": told}
         census = Census.of(opened)
         for outcome in read_opened(opened):
             census.count(outcome)
