@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rayplay.data.schemas import fit, literal, schema_of_parameters, without_filled
+from rayplay.data.schemas import NAMING, fit, literal, schema_of_parameters, without_filled
 from rayplay.dialects.xml_calls import typed
 from rayplay.records import Demonstration, Expected, ExpectedCall, Json, Message, Preference, Task, ToolCall, ToolSpec
 from rayplay.toolbox import check_arguments
@@ -69,6 +69,7 @@ class Toolset:
         self.specs: list[ToolSpec] = []
         self.repairs: set[str] = set()
         self._by_name: dict[str, list[ToolSpec]] = {}
+        self._unsaid: set[str] = set()
         for raw in definitions:
             if _is_built_in(raw):
                 self.repairs.add("built_in_tool_left_out")
@@ -94,10 +95,26 @@ class Toolset:
             name, n = f"{spec.name[:60]}_{n}", n + 1
         if name != spec.name:
             spec = spec.model_copy(update={"name": name, "original_name": written})
+        if not isinstance(raw, ToolSpec) and _says_nothing(_parameters_of(_function_of(raw))):
+            self._unsaid.add(spec.name)
         self.specs.append(spec)
         for key in dict.fromkeys((written, spec.name)):
             self._by_name.setdefault(key, []).append(spec)
         return spec
+
+    def opened(self, spec: ToolSpec) -> ToolSpec | None:
+        """The same tool taking any argument from now on, where its definition has no word of what it takes; else None.
+
+        `{"type": "object"}` is what free-form tools and those without parameters both write: a call with arguments
+        tells which it is.
+        """
+        if spec.name not in self._unsaid:
+            return None
+        self._unsaid.remove(spec.name)
+        wide = spec.model_copy(update={"parameters": {**spec.parameters, "additionalProperties": True}})
+        for found in (self.specs, *self._by_name.values()):
+            found[:] = [wide if known is spec else known for known in found]
+        return wide
 
     def find(self, name: str) -> ToolSpec | None:
         """The tool of that written or valid name; the first where the data define several."""
@@ -244,7 +261,13 @@ class Builder:
         for spec in specs[:-1]:
             with contextlib.suppress(Rejected):
                 return spec, checked(spec, arguments, self.strict)
-        return specs[-1], checked(specs[-1], arguments, self.strict)
+        try:
+            return specs[-1], checked(specs[-1], arguments, self.strict)
+        except Rejected:
+            wide = self.tools.opened(specs[-1])
+            if wide is None:
+                raise
+        return wide, checked(wide, arguments, self.strict)
 
 
 class TextArguments(dict[str, str]):
@@ -305,19 +328,14 @@ def check_whole(messages: Sequence[Message]) -> None:
 
 def read_tool(raw: Any) -> ToolSpec:
     """A tool definition in any of the public shapes (OpenAI, bare function, Seal-Tools, API-Bank, xLAM) -> ToolSpec."""
-    if isinstance(raw, str):
-        raw = _read_text(raw)
-    if isinstance(raw, dict) and isinstance(raw.get("function"), dict | str):
-        raw = raw["function"] if isinstance(raw["function"], dict) else _read_text(raw["function"])
+    raw = _function_of(raw)
     if not isinstance(raw, dict):
         raise Rejected("broken_tools", f"a definition is a {type(raw).__name__}")
     name = next((raw[k] for k in _NAME_KEYS if isinstance(raw.get(k), str)), "")
     if not name.strip():
         raise Rejected("broken_tools", "a definition has no name")
     described = next((raw[k] for k in ("description", "api_description", "desc") if isinstance(raw.get(k), str)), "")
-    parameters = next((raw[k] for k in _PARAMETER_KEYS if raw.get(k) is not None), {})
-    if isinstance(parameters, str):
-        parameters = _read_text(parameters) if parameters.strip() else {}
+    parameters = _parameters_of(raw)
     required = raw.get("required") if isinstance(raw.get("required"), list) else None
     results = ("responses", "output_parameters", "returns", "results")
     result = next((raw[k] for k in results if isinstance(raw.get(k), dict)), {})
@@ -333,6 +351,29 @@ def read_tool(raw: Any) -> ToolSpec:
         original_name=name if valid != name else "",
         returns=returns,
     )
+
+
+def _function_of(raw: Any) -> Any:
+    """A definition without its wrapping, and out of its JSON text."""
+    if isinstance(raw, str):
+        raw = _read_text(raw)
+    if isinstance(raw, dict) and isinstance(raw.get("function"), dict | str):
+        raw = raw["function"] if isinstance(raw["function"], dict) else _read_text(raw["function"])
+    return raw
+
+
+def _parameters_of(raw: Json) -> Any:
+    parameters = next((raw[k] for k in _PARAMETER_KEYS if raw.get(k) is not None), {})
+    if isinstance(parameters, str):
+        return _read_text(parameters) if parameters.strip() else {}
+    return parameters
+
+
+def _says_nothing(parameters: Any) -> bool:
+    """Whether parameters are an object without a word of what it holds."""
+    if not isinstance(parameters, dict) or str(parameters.get("type")).lower() not in ("object", "dict"):
+        return False
+    return not (NAMING | {"properties", "additionalProperties"}) & set(parameters)
 
 
 def _is_built_in(raw: Any) -> bool:

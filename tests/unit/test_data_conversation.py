@@ -271,3 +271,24 @@ def test_constants_are_read_outside_of_strings_alone():
         tools(),
     )
     assert builder.messages[-1].tool_calls[0].arguments == {"room": "is it true", "tags": [True, None]}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "is_open"),
+    [
+        ({"type": "object"}, True),
+        ({"type": "object", "additionalProperties": True}, True),
+        ({"type": "object", "title": "Anything"}, True),
+        ({"type": "object", "properties": {}}, False),
+        ({"type": "object", "additionalProperties": False}, False),
+        (None, False),
+    ],
+)
+def test_an_object_without_a_word_of_what_it_holds_takes_any_argument(parameters, is_open):
+    free = read_tools([{"name": "note", "parameters": parameters}])
+    call = {"role": "assistant", "tool_calls": [{"function": {"name": "note", "arguments": {"wind": "NE"}}}]}
+    if is_open:
+        assert read_conversation([ASKED, call], free).messages[-1].tool_calls[0].arguments == {"wind": "NE"}
+    else:
+        with pytest.raises(Rejected, match="bad_arguments"):
+            read_conversation([ASKED, call], free)
