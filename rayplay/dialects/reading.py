@@ -67,7 +67,10 @@ def scan(text: str, opener: re.Pattern[str], read_calls: ReadCalls, thinking: Th
 
 
 def guarded(
-    parse: Callable[[str, Sequence[ToolSpec]], dict[str, Any]], call_marks: Sequence[str], thinking: Thinking
+    parse: Callable[[str, Sequence[ToolSpec]], dict[str, Any]],
+    call_marks: Sequence[str],
+    thinking: Thinking,
+    closing: str = "",
 ) -> Reader:
     """A library's parser as a reader: it is shown no thinking, may raise, and an attempt that it overlooks is broken.
 
@@ -75,6 +78,7 @@ def guarded(
         parse: (text, tools) -> {"content": str, "tool_calls": [{"function": {"name", "arguments"}}]}.
         call_marks: Any of them in a message without calls makes it an attempt.
         thinking: What stands around the thinking with which a message may begin.
+        closing: What ends a call. Some parsers take a call that was never closed for one without arguments.
     """
 
     def read(text: str, tools: Sequence[ToolSpec]) -> Reading:
@@ -86,6 +90,9 @@ def guarded(
         calls = [call_of(entry, str(entry)) for entry in message.get("tool_calls") or ()]
         if not calls and any(mark in said for mark in call_marks):
             return Reading("", [Found(said)])
+        begun = max((said.rfind(mark) for mark in call_marks), default=-1)
+        if calls and closing and begun >= 0 and closing not in said[begun:]:
+            calls[-1] = Found(said[begun:], calls[-1].name)
         return Reading(str(message.get("content") or ("" if calls else said)).strip(), calls)
 
     return read

@@ -12,11 +12,12 @@ from trl.chat_template_utils import get_training_chat_template
 from rayplay.dialects import Dialect, Reader, family_named, guarded, probe, reads_back, syntaxes_of
 from rayplay.errors import ModelError
 from rayplay.recipe import Model
-from rayplay.records import ToolCall, ToolSpec
+from rayplay.records import Message, ToolCall, ToolSpec
 
-TRIED_CALL = ToolCall(call_id="any", name="any", arguments={"text": "any", "number": 1})
+SHORTEST_MARK = 3  # characters; a bracket also begins an answer
+TRIED_CALL = ToolCall(call_id="any", name="tried_tool", arguments={"text": "any", "number": 1})
 TRIED_TOOL = ToolSpec(
-    name="any",
+    name="tried_tool",
     description="any",
     parameters={"type": "object", "properties": {"text": {"type": "string"}, "number": {"type": "integer"}}},
 )
@@ -105,7 +106,25 @@ def _library(dialect: Dialect, name: str) -> Reader:
         )
     from rayplay.models.vllm_parser import vllm_parser
 
-    return guarded(vllm_parser(family.vllm_parser, tokenizer), family.call_marks, family.thinking)
+    opening, closing = _marks_of_calls(dialect)
+    marks = (*family.call_marks, *filter(None, [opening]))
+    return guarded(vllm_parser(family.vllm_parser, tokenizer), marks, family.thinking, closing)
+
+
+def _marks_of_calls(dialect: Dialect) -> tuple[str, str]:
+    """What this template writes first and last of a call; "" where that is no mark."""
+    spoken = Message(role="assistant", tool_calls=(TRIED_CALL,))
+    try:
+        ids, mask = dialect.supervise([Message(role="user", content="any"), spoken], [TRIED_TOOL])
+    except ModelError:
+        return "", ""
+    said = [token for token, on in zip(ids, mask, strict=True) if on and token not in dialect.ends]
+    before, _, after = (
+        dialect.tokenizer.decode(said).rpartition(dialect.family.thinking.closed)[2].partition(TRIED_CALL.name)
+    )
+    first, last = before.split()[:1], after.split()[-1:]
+    opening, closing = ("".join(mark) if len("".join(mark)) >= SHORTEST_MARK else "" for mark in (first, last))
+    return opening, closing if opening else ""
 
 
 def _stop_token_ids(model_dir: str | Path) -> tuple[int, ...]:

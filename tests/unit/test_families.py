@@ -269,6 +269,38 @@ def test_a_syntax_without_structural_tags_is_refused():
         call_grammar("pythonic", family_tokenizer(PYTHONIC_TEMPLATE), [SPEC])
 
 
+INVOKE_TEMPLATE = """{%- for m in messages -%}
+{{- "<|im_start|>" + m.role + "\\n" + (tools | tojson if loop.first and tools else "") -}}
+{%- for c in m.tool_calls or () -%}<minimax:tool_call>
+<invoke name="{{ c.function.name }}">
+{% for k, v in c.function.arguments.items() -%}
+<parameter name="{{ k }}">{{ v if v is string else v | tojson }}</parameter>
+{% endfor %}</invoke>
+</minimax:tool_call>{%- endfor -%}
+{{- m.content + "<|im_end|>\\n" -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- "<|im_start|>assistant\\n" -}}{%- endif -%}"""
+
+
+def test_a_syntax_that_only_vllm_reads_is_typed_by_the_tools_and_its_attempts_are_seen():
+    dialect = make_dialect(family_tokenizer(INVOKE_TEMPLATE), "minimax_m2")
+    probe(dialect, [SPEC])
+    prompt = dialect.render([ASK], [SPEC])
+
+    def read(text: str) -> tuple[str, list]:
+        ids = dialect.tokenizer(f"{text}<|im_end|>", add_special_tokens=False)["input_ids"]
+        content, calls = dialect.parse(prompt, ids, "s", [SPEC])
+        return content, [(call.name, call.arguments, call.problem) for call in calls]
+
+    call = (
+        '<minimax:tool_call>\n<invoke name="add">\n<parameter name="b">3</parameter>\n</invoke>\n</minimax:tool_call>'
+    )
+    assert read(call) == ("", [("add", {"b": "3"}, None)])
+    assert read(f"<think>{call}</think>It is 2.") == ("It is 2.", [])
+    assert read('<minimax:tool_call>\n<invoke name="add')[1] == [("add", {}, Status.INVALID_JSON)]
+    assert read("<minimax:tool_call>add(3)</minimax:tool_call>")[1] == [("", {}, Status.INVALID_JSON)]
+
+
 def test_an_unknown_parser_is_refused_with_the_known_names():
     with pytest.raises(ModelError, match=r"no vLLM tool parser: .*hermes"):
         make_dialect(family_tokenizer(PYTHONIC_TEMPLATE), "hermess")
