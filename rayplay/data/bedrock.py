@@ -28,7 +28,8 @@ def read(row: RawRow, context: Context) -> Usable:
         raise Rejected("wrong_format", "no messages of parts such as toolUse, and no toolConfig")
     answered = next((row.value[k] for k in ("response", "output") if isinstance(row.value.get(k), dict)), None)
     said = reply_of(answered)[0] if answered else []
-    tools = [_tool(tool) for tool in (asked.get("toolConfig") or {}).get("tools") or ()]
+    config = asked.get("toolConfig")
+    tools = [_tool(tool) for tool in (config["tools"] if has(config, tools=list) else ())]
     turns = [_turn(message) for message in (*asked["messages"], *said)]
     system = asked.get("system")
     builder = read_conversation(turns, tools_of({"tools": tools}, context), system=system, strict=True)
@@ -69,7 +70,8 @@ def _part(part: Any) -> Any:
             "content": content[0] if isinstance(content, list) and len(content) == 1 else content,
         }
     if has(part, reasoningContent=dict):
-        return {"type": "thinking", "thinking": (part["reasoningContent"].get("reasoningText") or {}).get("text") or ""}
+        thought = part["reasoningContent"].get("reasoningText")
+        return {"type": "thinking", "thinking": thought["text"] if has(thought, text=str) else ""}
     return part
 
 
