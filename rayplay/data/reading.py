@@ -21,7 +21,8 @@ from rayplay.data.separated import separated_rows
 from rayplay.data.unpacking import UNPACKING_ERRORS, NotData, Part, damage, head_of, on_disk, parts_of
 
 MAX_ROW_BYTES = 16 * 1024 * 1024
-MAX_SKIPPED_BYTES = 1 << 30  # of a row that is too large; behind so much the rest of the file is given up
+MAX_SKIPPED_BYTES = 256 << 20  # of a row that is too large; behind so much the rest of the file is given up
+MAX_ROWS = 1_000_000  # of a file whose bytes are fewer: a row that takes less than a byte is packed to be a trap
 MAX_BLANK_LINES = 1_000_000  # in a row
 _CHUNK = 1 << 20
 _BLOCK = 1 << 16
@@ -60,8 +61,12 @@ def rows_of(file: Path, name: str = "") -> Iterator[RawRow]:
     """The rows of one file, those of all members of an archive. `name` is how addresses call it (default: its path)."""
     name = name or str(file)
     try:
-        for part in parts_of(file, name):
-            yield from _rows_of_part(part)
+        most = max(MAX_ROWS, file.stat().st_size)
+        for count, row in enumerate(row for part in parts_of(file, name) for row in _rows_of_part(part)):
+            if count >= most:
+                yield RawRow(None, row.file, row.line, problem=("too_large", f"more rows than bytes; {_GIVEN_UP}"))
+                return
+            yield row
     except OSError as error:
         yield RawRow(None, name, 0, problem=damage(error))
 
@@ -341,6 +346,7 @@ class _Window:
         self._buffer = ""
         self._at = 0
         self._step = _CHUNK
+        self._passed = 0  # characters read
         self.line = 1
 
     def peek(self) -> str:
@@ -414,12 +420,12 @@ class _Window:
 
     def _jump(self, problem: tuple[str, str]) -> _Element:
         """Go behind the value at hand by its brackets, dropping what has been passed."""
-        depth = 0
+        depth, begun = 0, self._passed
         while True:
             for match in _STRUCTURE.finditer(self._buffer, self._at):
                 if match[0][0] == '"' and match.end() == len(self._buffer):
                     self._advance(match.end())
-                    self._skip_string()
+                    self._skip_string(begun)
                     break
                 depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(match[0], 0)
                 if depth <= 0:
@@ -429,10 +435,13 @@ class _Window:
                 self._advance(len(self._buffer))
             if self._at == len(self._buffer) and not self._more():
                 return _Element(problem=problem)
+            if self._passed - begun > MAX_SKIPPED_BYTES:
+                self._text, self._buffer, self._at = io.StringIO(), "", 0
+                return _Element(problem=("too_large", f"a value that does not end; {_GIVEN_UP}"))
 
-    def _skip_string(self) -> None:
+    def _skip_string(self, begun: int) -> None:
         """Go behind the end of a string that the buffer does not hold to its end."""
-        while self._more():
+        while self._passed - begun <= MAX_SKIPPED_BYTES and self._more():
             end = _STRING_REST.match(self._buffer, self._at).end()
             self._advance(end)  # a lone backslash at the end stays for the next chunk
             if self._buffer[end : end + 1] == '"':
@@ -443,6 +452,7 @@ class _Window:
         """Read on. The step doubles while one value does not end, so that decoding it again stays linear."""
         self._step = min(self._step * 2, MAX_ROW_BYTES) if self._at == 0 and self._buffer else _CHUNK
         chunk = self._text.read(self._step)
+        self._passed += len(chunk)
         self._buffer = self._buffer[self._at :] + chunk
         self._at = 0
         return bool(chunk)

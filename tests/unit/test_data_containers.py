@@ -357,6 +357,24 @@ def test_a_line_without_end_and_blank_lines_without_end_are_given_up(tmp_path, m
     assert {row.problem[0] for row in found[2:]} == {"too_large"} and len(found) <= 4
 
 
+def test_a_value_without_end_in_a_document_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "MAX_ROW_BYTES", 4000)
+    monkeypatch.setattr(reading, "MAX_SKIPPED_BYTES", 20_000)
+    monkeypatch.setattr(reading, "_CHUNK", 1000)
+    for n, flood in enumerate((b'{"n": "' + b"a" * 90_000, b"[" + b"[1]," * 30_000)):
+        found = list(rows_of(written(tmp_path, f"{n}.json", b'[{"n": 1},\n' + flood + b'"}, {"n": 2}]')))
+        assert found[0].value == {"n": 1}
+        assert found[1].problem[0] == "too_large" and "left out" in found[1].problem[1] and len(found) == 2
+
+
+def test_more_rows_than_bytes_are_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "MAX_ROWS", 300)
+    packed = gzip.compress(b'{"n": 1}\n' + b"1\n" * 50_000)
+    found = list(rows_of(written(tmp_path, "a.jsonl.gz", packed)))
+    assert found[0].value == {"n": 1} and len(found) == max(300, len(packed)) + 1
+    assert found[-1].problem[0] == "too_large" and "more rows than bytes" in found[-1].problem[1]
+
+
 def dictionary_bomb(entries, size):
     indices = pyarrow.array([0] * entries, pyarrow.int32())
     return pyarrow.DictionaryArray.from_arrays(indices, pyarrow.array(["b" * size]))
