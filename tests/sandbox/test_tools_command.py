@@ -48,11 +48,13 @@ def test_a_stateful_call_starts_from_a_state_and_shows_the_new_one() -> None:
     assert json.loads(shown.stdout)["state"] == {"files": {"/x": "y", "/a": "b"}}
 
 
-def test_letters_of_any_alphabet_and_halves_of_letters_are_printed() -> None:
+def test_letters_of_any_alphabet_are_printed_and_halves_of_letters_are_no_json() -> None:
     city = json.loads(run("call", "weather", '{"city": "São Paulo"}', "--json").stdout)
     assert '"city": "São Paulo"' in city["text"]  # as the model reads it
     half = run("call", "write_file", r'{"path": "/a", "text": "\ud800"}', "--state", '{"files": {}}', "--json")
-    assert json.loads(half.stdout)["state"]["files"] == {"/a": "\ud800"}
+    assert json.loads(half.stdout)["status"] == "invalid_json"  # as when a model says it: no store could hold it
+    printed = run("call", "python", json.dumps({"code": r"print('\ud800')"}), "--json")
+    assert json.loads(printed.stdout)["status"] == "ok" and "ud800" in json.loads(printed.stdout)["text"]
 
 
 def test_what_a_tool_needs_must_be_allowed() -> None:
