@@ -28,6 +28,8 @@ _CONSTANTS = {"true": True, "false": False, "null": None}
 _INTEGER = re.compile(r"\s*[+-]?\d{1,18}(\.0+)?\s*")
 _NUMBER = re.compile(r"\s*[+-]?\d{1,18}(\.\d+)?([eE][+-]?\d{1,2})?\s*")
 
+CLOSED = {"type": "object", "properties": {}, "additionalProperties": False}
+
 
 def schema_of_parameters(raw: Any, required: Any = None) -> Json:
     """Parameters as a data set writes them -> an object schema, in the form of `schema_form`.
@@ -55,6 +57,8 @@ def schema_of_parameters(raw: Any, required: Any = None) -> Json:
                 required = listed if name == "required" and required is None else required
     found = form_of({**rest, "type": "object", "properties": properties, "required": None})
     found = {"type": "object", "properties": {}, **found}
+    if found == CLOSED:  # a tool without parameters takes none, said or not: one spelling of it
+        del found["additionalProperties"]
     names = required if isinstance(required, list | tuple) else [n for n, v in properties.items() if is_marked(v)]
     loose = set(rest) & NAMING
     names = [n for n in dict.fromkeys(map(str, names)) if n in found["properties"] or loose]
