@@ -92,24 +92,24 @@ def is_plain(hint: Any) -> bool:
     return origin is Literal or (origin in PLAIN_OF and all(map(is_plain, get_args(hint))))
 
 
-def run_child(zygote: Any, zygote_pid: int, talk: int, printed: int) -> NoReturn:
+def run_child(zygote: Any, zygote_pid: int, asked: int, printed: int, written: int) -> NoReturn:
     """Read the request, confine this process, run the call, write its result, die. Never returns, whatever happens.
 
     The request is read before anything of the tool's runs, and by this process alone: the zygote never sees it.
     """
     code = NOT_STARTED
     try:
+        request, blobs = read_frame(asked)
         # opened anew: flags and locks on an open file of the zygote's would outlive the call
         os.dup2(os.open(DEVNULL, os.O_RDONLY), 0)
         os.dup2(printed, 1)
         os.dup2(printed, 2)
-        os.dup2(talk, RESULT_FD)
+        os.dup2(written, RESULT_FD)
         ruleset = zygote.confinement.ruleset
         if ruleset >= 0:
             os.closerange(RESULT_FD + 1, ruleset)
         os.closerange(max(RESULT_FD, ruleset) + 1, MAX_FD)
         set_handler(SIGPIPE, SIG_DFL)
-        request, blobs = read_frame(RESULT_FD)
         zygote.confinement.enter(request["memory_mb"], request["cpu_s"], zygote_pid)
         if ruleset >= 0:
             os.close(ruleset)

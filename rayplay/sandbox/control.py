@@ -1,6 +1,6 @@
 """Owner <-> zygote: orders and reports of fixed size. No argument, output or state of a call passes through here.
 
-What a call is given and what it writes goes past the zygote, through two descriptors that an order brings along: so
+What a call is given and what it writes goes past the zygote, through the pipes that an order brings along: so
 nothing of a call ever lies in the process that the next one is forked from. Standard library only: zygotes use it.
 """
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 RUN, END = 1, 2  # orders: fork a child for a call; end the one that runs
 _ORDER = struct.Struct("=IId")
 ORDER_BYTES = _ORDER.size
-DESCRIPTORS_BYTES = socket.CMSG_SPACE(2 * array.array("i").itemsize)
+DESCRIPTORS_BYTES = socket.CMSG_SPACE(3 * array.array("i").itemsize)
 ENDINGS = ("", "deadline", "threads", "disk", "order")  # why a zygote ended a call; "": it ended by itself
 NOT_STARTED = 120  # exit code of a child that could not get so far as to run the tool
 CLEAN, SWEEPING, SPOILT = 0, 1, 2  # the scratch: ready; being emptied, another report follows; not to be emptied

@@ -1,7 +1,7 @@
 """One request -> what the child printed and wrote: the owner's side of a call, past the zygote.
 
-The owner makes a socket and a pipe for each call and hands their other ends to the child by way of the zygote, which
-closes them unread. Output is read within bounds; a child that goes over one is ended.
+The owner makes three pipes for each call (request, printed, written) and hands their other ends to the child by way of
+the zygote, which closes them unread. Output is read within bounds; a child that goes over one is ended.
 """
 
 import os
@@ -13,7 +13,8 @@ from typing import NamedTuple
 from rayplay.sandbox.control import END, ENDINGS, RUN, Order, Report, receive_report
 
 CHUNK = 1 << 16
-FIRST_LOOK_S = 0.003  # how long a call may write before anyone reads: most end sooner, and to be woken costs
+READ_END, WRITE_END = 0, 1  # of a pipe
+FIRST_LOOK_S = 0.01  # how long a call may write before anyone reads: most end sooner, and to be woken costs
 GRACE_S = 2.0  # by how much the owner outwaits the zygote's own deadline
 
 
@@ -36,32 +37,37 @@ class Exchange:
         self.control, self.number, self.bounds = control, number, bounds
         self.why = ""  # the owner ended the call
         self.unsent = memoryview(request)
-        self.talk, self.theirs = socket.socketpair()
+        self.ours: list[int] = []
+        self.theirs: list[int] = []
         try:
-            self.printed, self.print_end = os.pipe2(os.O_CLOEXEC)
+            for mine in (WRITE_END, READ_END, READ_END):  # pipes: a pair of sockets costs four times as much
+                ends = os.pipe2(os.O_CLOEXEC)
+                self.ours.append(ends[mine])
+                self.theirs.append(ends[1 - mine])
+                os.set_blocking(ends[mine], False)
         except OSError:
-            self.talk.close()
-            self.theirs.close()
+            self._close()
             raise
-        self.talk.setblocking(False)
-        os.set_blocking(self.printed, False)
-        self.heads = {self.printed: bytearray(), self.talk.fileno(): bytearray()}
-        self.most = {self.printed: bounds.printed, self.talk.fileno(): bounds.written}
+        self.request, printed, written = self.ours
+        self.heads = {printed: bytearray(), written: bytearray()}
+        self.most = {printed: bounds.printed, written: bounds.written}
 
     def __enter__(self) -> "Exchange":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.talk.close()
-        os.close(self.printed)
+        self._close()
+
+    def _close(self) -> None:
         self._hand_over()
+        for fd in self.ours:
+            os.close(fd)
 
     def _hand_over(self) -> None:
         """Close the child's ends, which it has by now or never gets."""
-        if self.print_end >= 0:
-            self.theirs.close()
-            os.close(self.print_end)
-            self.print_end = -1
+        for fd in self.theirs:
+            os.close(fd)
+        self.theirs = []
 
     def run(self) -> tuple[Report, str, bytes, bytes]:
         """Have the call run -> (report, why it was ended or "", printed, written).
@@ -72,17 +78,16 @@ class Exchange:
         """
         self._write()
         order = Order(RUN, self.number, self.bounds.in_all_s)
-        socket.send_fds(self.control, [order.encode()], [self.theirs.fileno(), self.print_end])
+        socket.send_fds(self.control, [order.encode()], self.theirs)
         self._hand_over()
         report = self._ends_soon() or self._watch()
-        for fd in self.heads:
+        for fd, head in self.heads.items():
             while self._read(fd):
                 pass
-        if any(len(head) > self.most[fd] for fd, head in self.heads.items()) and not self.why:
-            self.why = "output"
-        ending = ENDINGS[report.ending]
+            if len(head) > self.most[fd] and not self.why:
+                self.why = "output"
         printed, written = map(bytes, self.heads.values())
-        return report, self.why or ending, printed, written
+        return report, self.why or ENDINGS[report.ending], printed, written
 
     def _ends_soon(self) -> Report | None:
         """The report of a child that ends within the first look, as most do: one waking."""
@@ -98,21 +103,22 @@ class Exchange:
         give_up, silent_at = now + self.bounds.in_all_s + GRACE_S, now + self.bounds.silence_s
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
-        poll.register(self.printed, select.POLLIN)
-        poll.register(self.talk, select.POLLIN | (select.POLLOUT if self.unsent else 0))
+        for fd in self.heads:
+            poll.register(fd, select.POLLIN)
+        if self.unsent:
+            poll.register(self.request, select.POLLOUT)
         while (now := time.monotonic()) < give_up:
             if now >= silent_at and not self.why:
                 give_up = self._end("deadline")
             wake_at = give_up if self.why else min(give_up, silent_at)
             events = dict(poll.poll((wake_at - now) * 1000 + 1))
+            if self.request in events and not self._write():
+                poll.unregister(self.request)
             for fd in self.heads.keys() & events.keys():
-                if events[fd] & select.POLLOUT and not self._write():
-                    poll.modify(fd, select.POLLIN)
-                if events[fd] & ~select.POLLOUT:
-                    if self._read(fd):
-                        silent_at = time.monotonic() + self.bounds.silence_s
-                    else:
-                        poll.unregister(fd)
+                if self._read(fd):
+                    silent_at = time.monotonic() + self.bounds.silence_s
+                else:
+                    poll.unregister(fd)
                 if len(self.heads[fd]) > self.most[fd] and not self.why:
                     give_up = self._end("output")
             if self.control.fileno() in events:
@@ -129,7 +135,7 @@ class Exchange:
         """Send as much of the request as fits; whether some is left."""
         try:
             while self.unsent:
-                self.unsent = self.unsent[self.talk.send(self.unsent) :]
+                self.unsent = self.unsent[os.write(self.request, self.unsent) :]
         except BlockingIOError:
             pass
         except OSError:  # the child has ended; its report says how
@@ -140,7 +146,7 @@ class Exchange:
         """Take what is there, at most one byte over the bound; False where there is nothing, at the end or for now."""
         try:
             part = os.read(fd, min(self.most[fd] + 1 - len(self.heads[fd]), CHUNK))
-        except OSError:  # nothing there; or the child ended without reading its request
+        except OSError:  # nothing there
             return False
         self.heads[fd] += part
         return bool(part)

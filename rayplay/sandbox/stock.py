@@ -111,17 +111,17 @@ class Stock:
 
     def _free_one(self, kind: Kind) -> Zygote | None:
         """A free zygote, counted as busy; None, counted as starting: the caller must start the first one."""
-        turn = object()  # first come, first served: the lock alone would favour whoever runs already
         with self._changed:
             kin = self._kin.setdefault(kind, Kin())
+            if kin.free and not kin.queue and not self._closed:  # as most calls find it: nobody to wait for or to wake
+                return self._pop(kin)
+            turn = object()  # first come, first served: the lock alone would favour whoever runs already
             kin.queue.append(turn)
             try:
                 while not self._closed:
                     if kin.queue[0] is turn:
                         if kin.free:
-                            kin.busy += 1
-                            ready = next((n for n in reversed(range(len(kin.free))) if kin.free[n].is_ready()), 0)
-                            return kin.free.pop(ready)
+                            return self._pop(kin)
                         if not kin.busy and not kin.starting:
                             kin.starting += 1
                             return None
@@ -130,6 +130,14 @@ class Stock:
                 kin.queue.remove(turn)
                 self._changed.notify_all()
             raise ZygoteGoneError("the sandbox is closed")
+
+    def _pop(self, kin: Kin) -> Zygote:
+        """The free zygote that was used last of those that are ready, else the first; holds the lock."""
+        kin.busy += 1
+        for n in reversed(range(len(kin.free))):
+            if kin.free[n].is_ready():
+                return kin.free.pop(n)
+        return kin.free.pop(0)
 
     def _wait(self, kind: Kind, kin: Kin) -> None:
         """Wait for a change; once calls have waited long enough, have another zygote started."""

@@ -27,6 +27,7 @@ from rayplay.sandbox.warm import FRAME_BYTES, Reply
 from rayplay.toolbox import MAX_ARGUMENT_BYTES, check_arguments
 
 STARTED, REFUSED = b"S", b"A"
+_strict = json.JSONEncoder(allow_nan=False).encode
 PROBLEMS = {
     Status.INVALID_JSON: "the call is not valid JSON; write one JSON object with a name and arguments",
     Status.UNKNOWN_TOOL: "there is no tool of that name",
@@ -83,7 +84,7 @@ def encode_arguments(call: ToolCall) -> bytes:
     Raises:
         TypeError, ValueError, RecursionError: They are not JSON (NaN, foreign objects, too deep).
     """
-    return json.dumps(call.arguments, allow_nan=False).encode()
+    return _strict(call.arguments).encode()
 
 
 def read_reply(reply: Reply, request: dict, limits: Limits, stateful: bool) -> Outcome:

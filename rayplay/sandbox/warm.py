@@ -29,7 +29,7 @@ START_S = 60.0  # importing a user's modules may be slow
 SWEEP_S = 10.0  # longest wait for a zygote that empties its scratch
 FRAME_BYTES = 9  # of a result, before its state and text
 STARTED_BYTES = 1  # before it
-FILES_PER_ZYGOTE = 8  # open here, with a call's channels
+FILES_PER_ZYGOTE = 9  # open here, with a call's channels
 FILES_LEAST = 32  # that a process which starts zygotes, and each of them, must be allowed
 PROGRAM = "rayplay.sandbox.zygote"
 

@@ -2,7 +2,7 @@
 
 Started by exec with a clean environment, never by forking the caller. It imports the tools, builds the confinement
 once, and serves one call at a time. It never holds what a call is given or what it writes: a child reads its arguments
-from a socket and writes its results to it, past this process, whose memory the next child gets a copy of. What the next
+from a pipe and writes its results to others, past this process, whose memory the next child gets a copy of. What that
 child can tell of the ones before is how many there were. Ends when its socket closes.
 """
 
@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,25 +131,23 @@ class Zygote:
                     return
                 order = decode_order(raw)
                 if order.what == RUN:
-                    talk, printed = array.array("i", ancillary[0][2])
-                    self.call(order, talk, printed)
+                    self.call(order, array.array("i", ancillary[0][2]))
             except OSError:
                 return
 
-    def call(self, order: Order, talk: int, printed: int) -> None:
+    def call(self, order: Order, pipes: Sequence[int]) -> None:
         """Fork a child for a call (or a batch of pure ones), watch it to its end, report how it ended, tidy up.
 
         Args:
             order: Whose number the report bears.
-            talk: The socket that the child reads its request from and writes its results to.
-            printed: The pipe that it prints to.
+            pipes: What the child reads its request from, prints to, and writes its results to.
         """
         zygote_pid = os.getpid()
         pid = self.fork()
         if pid == 0:
-            run_child(self, zygote_pid, talk, printed)
-        os.close(talk)
-        os.close(printed)
+            run_child(self, zygote_pid, *pipes)
+        for pipe in pipes:
+            os.close(pipe)
         pidfd = open_pidfd(pid)
         ending = self._watch(pid, pidfd, order)
         report = self.report
