@@ -68,7 +68,7 @@ def receive_report(sock: socket.socket) -> Report:
 
     Raises:
         EOFError: The zygote has gone.
-        OSError: The socket failed, or its timeout passed.
+        OSError: The socket failed, or there is none.
     """
     raw = sock.recv(REPORT_BYTES, socket.MSG_WAITALL)
     if len(raw) < REPORT_BYTES:

@@ -140,6 +140,7 @@ class Zygote:
             self.sock.settimeout(START_S)
             send_frame(self.sock, config, *filters)
             header, _ = receive_frame(self.sock)
+            self.sock.setblocking(False)  # from here on poll keeps the time: a timeout costs a poll for each message
         except (EOFError, OSError) as error:
             raise SandboxError(f"{setup.level.value} cannot start here: {self.complaint() or error}") from error
         if "failed" in header:
@@ -177,18 +178,18 @@ class Zygote:
 
     def is_ready(self) -> bool:
         """Whether a call would begin at once."""
-        if not self.sweeping:
-            return True
+        return not self.sweeping or self._has_report(0)
+
+    def _has_report(self, within_s: float) -> bool:
         poll = select.poll()
         poll.register(self.sock, select.POLLIN)
-        return bool(poll.poll(0))
+        return bool(poll.poll(within_s * 1000))
 
     def settle(self) -> bool:
         """Wait until the scratch is empty again; False where it does not become so within SWEEP_S."""
         if self.sweeping:
             try:
-                self.sock.settimeout(SWEEP_S)
-                if receive_report(self.sock).scratch != CLEAN:
+                if not self._has_report(SWEEP_S) or receive_report(self.sock).scratch != CLEAN:
                     return False
             except (EOFError, OSError):
                 return False
