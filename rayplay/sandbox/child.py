@@ -17,12 +17,14 @@ from typing import Any, Literal, NamedTuple, NoReturn, Protocol, Union, get_args
 from rayplay.marks import MARK, ToolError
 from rayplay.sandbox.control import NOT_STARTED
 from rayplay.sandbox.loading import Found, home_of, load_tools
+from rayplay.sandbox.request import encode_request, read_request
 from rayplay.sandbox.whole import Change, whole_of
-from rayplay.sandbox.wire import read_frame, read_json
+from rayplay.sandbox.wire import read_json
 
 RESULT_FD = 3
 STARTED = b"S"
 SEEDED = {"random": "seed", "numpy.random": "seed"}  # generators that children would share, and what seeds them
+REHEARSALS = 30  # Python looks at code again after eight runs
 DEVNULL = b"/dev/null"  # bytes: nothing to encode
 MAX_FD = 1 << 20
 # signal.signal looks its numbers up in enums, which touches, and so copies, 75 more pages of a freshly forked child
@@ -99,7 +101,7 @@ def run_child(zygote: Any, zygote_pid: int, asked: int, printed: int, written: i
     """
     code = NOT_STARTED
     try:
-        request, blobs = read_frame(asked)
+        memory_mb, cpu_s, tools, blobs = read_request(asked)
         # opened anew: flags and locks on an open file of the zygote's would outlive the call
         os.dup2(os.open(DEVNULL, os.O_RDONLY), 0)
         os.dup2(printed, 1)
@@ -110,20 +112,40 @@ def run_child(zygote: Any, zygote_pid: int, asked: int, printed: int, written: i
             os.closerange(RESULT_FD + 1, ruleset)
         os.closerange(max(RESULT_FD, ruleset) + 1, MAX_FD)
         set_handler(SIGPIPE, SIG_DFL)
-        zygote.confinement.enter(request["memory_mb"], request["cpu_s"], zygote_pid)
+        zygote.confinement.enter(memory_mb, cpu_s, zygote_pid)
         if ruleset >= 0:
             os.close(ruleset)
         for name, seed in SEEDED.items():
             if name in sys.modules:
                 getattr(sys.modules[name], seed)()
         code = 0
-        run_calls(zygote.table, request["tools"], blobs)
+        run_calls(zygote.table, tools, blobs, RESULT_FD)
     finally:
         os._exit(code)
 
 
-def run_calls(table: Table, tools: list[str], blobs: list[bytes]) -> None:
-    """Run the calls in turn; `blobs` are the arguments of each, then the state of a single one.
+def rehearse() -> None:
+    """Read and run calls of a tool that does nothing, as every child does.
+
+    Python fills caches of its own as it runs: of attributes, of operations, of the code itself. A child is too
+    short-lived to gain by that and pays for it by the page; so its zygote does it once for all.
+    """
+    table = Table({"": Entry(Found(dict, "", None), {}, {})}, [])
+    request = encode_request({"tools": [""], "memory_mb": 1, "cpu_s": 1}, [b'{"": ""}', b""])
+    read_end, write_end = os.pipe()
+    for _ in range(REHEARSALS):
+        os.write(write_end, request)
+        _, _, tools, blobs = read_request(read_end)
+        run_calls(table, tools, blobs, write_end)
+        os.read(read_end, len(request))
+    os.close(read_end)
+    os.close(write_end)
+
+
+def run_calls(table: Table, tools: list[str], blobs: list[bytes], fd: int) -> None:
+    """Run the calls in turn and write their results to `fd`.
+
+    `blobs` are the arguments of each, then the state of a single one.
 
     More than one only for pure tools: these run fixed code, never the model's, so that nothing in the child looks at
     the other calls. After a call that failed in a way of its own, or left anything changed, the rest is left undone:
@@ -133,8 +155,8 @@ def run_calls(table: Table, tools: list[str], blobs: list[bytes]) -> None:
     for name, arguments in zip(tools, blobs, strict=False):
         entry = table.entries[name]
         before = fingerprint(entry) if len(tools) > 1 else ()
-        kind, new_state, text = call_tool(entry, arguments, state)
-        write_result(kind, new_state, text)
+        kind, new_state, text = call_tool(entry, arguments, state, fd)
+        write_result(kind, new_state, text, fd)
         if kind not in (b"R", b"E", b"A") or (before and fingerprint(entry) != before):
             return
 
@@ -145,8 +167,8 @@ def fingerprint(entry: Entry) -> tuple[Any, ...]:
     return (*((len(space), hash(tuple(map(id, space.values())))) for space in spaces), os.getcwd(), os.listdir("."))
 
 
-def call_tool(entry: Entry, encoded: bytes, old_state: bytes) -> tuple[bytes, bytes, bytes]:
-    """Run the tool -> (kind, state, text)."""
+def call_tool(entry: Entry, encoded: bytes, old_state: bytes, fd: int) -> tuple[bytes, bytes, bytes]:
+    """Say on `fd` that the tool starts, run it -> (kind, state, text)."""
     try:
         arguments = read_json(encoded)
         for key, adapter in entry.adapters.items():
@@ -157,7 +179,7 @@ def call_tool(entry: Entry, encoded: bytes, old_state: bytes) -> tuple[bytes, by
                 arguments[key] = change(arguments[key])
     except (ValueError, RecursionError) as error:
         return b"A", b"", str(error)[:500].encode(errors="backslashreplace")
-    os.write(RESULT_FD, STARTED)
+    os.write(fd, STARTED)
     try:
         function, toolset_class = entry.found.function, entry.found.toolset
         if toolset_class is None:
@@ -206,10 +228,10 @@ def preserve(toolset: Any) -> bytes:
     return (toolset.to_json() if hasattr(toolset, "to_json") else json.dumps(toolset.state)).encode()
 
 
-def write_result(kind: bytes, state: bytes, text: bytes) -> None:
+def write_result(kind: bytes, state: bytes, text: bytes, fd: int) -> None:
     """Flush what was printed, then write the result frame."""
     sys.stdout.flush()
     sys.stderr.flush()
     frame = memoryview(b"".join((kind, len(state).to_bytes(4, "big"), len(text).to_bytes(4, "big"), state, text)))
     while frame:
-        frame = frame[os.write(RESULT_FD, frame) :]
+        frame = frame[os.write(fd, frame) :]

@@ -22,8 +22,9 @@ from rayplay.sandbox.exchange import Bounds, Exchange
 from rayplay.sandbox.launch import Launch, Setup, prepare, readable_paths
 from rayplay.sandbox.lease import Lease, lease_uid
 from rayplay.sandbox.levels import Level
+from rayplay.sandbox.request import encode_request
 from rayplay.sandbox.seccomp import build_filters
-from rayplay.sandbox.wire import frame_of, receive_frame, send_frame
+from rayplay.sandbox.wire import receive_frame, send_frame
 
 START_S = 60.0  # importing a user's modules may be slow
 SWEEP_S = 10.0  # longest wait for a zygote that empties its scratch
@@ -166,7 +167,7 @@ class Zygote:
         if not self.settle():
             self.close()
             raise ZygoteGoneError("its scratch could not be emptied")
-        with Exchange(self.sock, self.exchanges, frame_of(request, *blobs), bounds) as exchange:
+        with Exchange(self.sock, self.exchanges, encode_request(request, blobs), bounds) as exchange:
             try:
                 report, ended_by, printed, result = exchange.run()
             except (EOFError, OSError) as error:

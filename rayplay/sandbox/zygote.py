@@ -21,7 +21,7 @@ from typing import Any
 
 from rayplay import marks
 from rayplay.sandbox import confine, mounts, passage, scratch
-from rayplay.sandbox.child import Table, load_table, run_child
+from rayplay.sandbox.child import Table, load_table, rehearse, run_child
 from rayplay.sandbox.control import (
     CLEAN,
     DESCRIPTORS_BYTES,
@@ -266,6 +266,7 @@ def main() -> None:
     os.dup2(write_end, 2)
     sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    rehearse()
     gc.collect()
     gc.freeze()
     confine.libc.malloc_trim(0)  # a fork copies the tables of free pages too
