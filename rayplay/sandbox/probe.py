@@ -41,7 +41,14 @@ PROMISES: dict[Level, tuple[str, ...]] = {
     Level.L3: ("namespaces", "minimal_root", "disk_without_names", "names", "traces"),
     Level.L4: ("own_kernel",),
 }  # fmt: skip
+UNBOUNDED: dict[Level, frozenset[str]] = {Level.L4: frozenset(("names",))}  # gVisor's tmpfs counts bytes alone
 LADDER = (Level.L4, Level.L3, Level.L2, Level.L1)
+
+
+def promised(level: Level) -> tuple[str, ...]:
+    """What a level promises: what it adds, and what the levels below promise."""
+    names = (name for lower, names in PROMISES.items() if lower <= level for name in names)
+    return tuple(name for name in names if name not in UNBOUNDED.get(level, ()))
 
 
 def isolation_report(highest: Level = Level.L3) -> IsolationReport:
@@ -69,7 +76,7 @@ def _isolation_report(highest: Level) -> IsolationReport:
             tested = False
             why = f"{level.value} could not be tested: {error}{next_step(level, '')}"
             continue
-        failing = {name: found[name] for lower, names in PROMISES.items() if lower <= level for name in names}
+        failing = {name: found[name] for name in promised(level)}
         if reason := refusal(level, failing):
             why, tested = reason, any(text and not isinstance(text, Untested) for text in failing.values())
             continue
@@ -105,8 +112,7 @@ def require_level(required: str) -> IsolationReport:
     report = isolation_report(max(Level.L3, Level(required)))
     if report.level >= Level(required):
         return report
-    wanted = [name for level, names in PROMISES.items() if level <= Level(required) for name in names]
-    missing = [name for name in wanted if name not in report.held]
+    missing = [name for name in promised(Level(required)) if name not in report.held]
     untested = [name for name in missing if name in report.not_tested]
     broken = [name for name in missing if name not in untested]
     lacking = [f"{how}: {', '.join(names)}" for how, names in (("not held", broken), ("not tested", untested)) if names]

@@ -82,7 +82,7 @@ class Zygote:
         self.kernel_counts_threads = uid >= 0 or level == "L3"  # of this user or user namespace alone
         return confine.Confinement(
             inherited=inherited,
-            added=confine.program_of(added if self.isolated or level == "L4" else added_if_not_isolated),
+            added=confine.program_of(added if self.isolated else added_if_not_isolated),
             ruleset=ruleset,
             uid=uid,
             counted=level == "L2" and uid < 0 and not self.isolated,

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from rayplay.errors import SandboxError
-from rayplay.sandbox import Level, isolation_report, require_level
-from rayplay.sandbox.probe import PROMISES
+from rayplay.sandbox import Level, isolation_report, probe, require_level
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(120)]
 ROOT = str(Path(__file__).parents[2])
@@ -87,7 +86,7 @@ def level_of(found: dict) -> Level:
 
 def test_the_report_says_what_holds_here():
     report = isolation_report()
-    promised = [name for level, names in PROMISES.items() if level <= report.level for name in names]
+    promised = probe.promised(report.level)
     assert set(promised) <= set(report.held)
     assert report.why_not_higher
     assert report.uid != 0

@@ -122,6 +122,8 @@ def short_of_files(level: Level, files: int) -> str:
 
 
 def test_a_process_that_may_open_few_files_has_its_calls_answered(level: Level):
+    if level is Level.L4:
+        pytest.skip("gVisor itself opens more than 64 files")
     said = short_of_files(level, 64)
     assert "ok 42" in said and "crashed" not in said and "unavailable" not in said
 
