@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from mcp import Client, MCPError, types
-from mcp.client.streamable_http import streamable_http_client
 
 from rayplay.credentials import redact
 from rayplay.errors import ToolboxError
 from rayplay.mcp_descriptions import ToolList, allowed
+from rayplay.mcp_http import http_server
 from rayplay.mcp_results import read_result
 from rayplay.mcp_stdio import stdio_server
 from rayplay.mcp_wire import raw_result, untyped
@@ -270,7 +270,7 @@ class McpToolbox:
 
     def _transport(self) -> Any:
         if self.url is not None:
-            return untyped(streamable_http_client(self.url))
+            return untyped(http_server(self.url))
         command = [sys.executable, "-m", "rayplay.mcp_launch", str(self._memory_mb), *self._command]
         return untyped(stdio_server(command, self._env, self._errors))
 
