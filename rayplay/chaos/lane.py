@@ -25,7 +25,7 @@ from rayplay.playing import Quarantined
 from rayplay.records import Json, Trajectory
 from rayplay.store import RunFolder, Stage, read_lines
 
-MEAN_PAUSE_S = 1.0  # between two faults
+MEAN_PAUSE_S = 1.0  # between two faults, unless another is asked for
 DRIVER_LIVES_S = 15.0  # on average, before a fault of its own: some die while they start, some while they train
 PATIENCE_S = 30.0  # for a process of the kind to come up
 RUN_DEADLINE_S = 900.0  # of one driver; one that takes longer hangs
@@ -44,6 +44,7 @@ class Harm:
 
     wanted: int
     rng: random.Random
+    mean_pause_s: float = MEAN_PAUSE_S
     kinds: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)  # given up, since no such process came in time
     _next: str = ""
@@ -59,7 +60,7 @@ class Harm:
         """Draw the next fault and its time; called when a driver starts and after each fault."""
         kinds, weights = list(FAULTS), [weight for weight, _ in FAULTS.values()]
         self._next = self.rng.choices(kinds, weights)[0]
-        mean = DRIVER_LIVES_S if self._next == "driver" else MEAN_PAUSE_S
+        mean = DRIVER_LIVES_S if self._next == "driver" else self.mean_pause_s
         self._due = time.monotonic() + self.rng.expovariate(1 / mean)
         self._until = self._due + PATIENCE_S
 
@@ -77,7 +78,16 @@ class Harm:
         self.plan()
 
 
-def run_lane(folder: Path, *, kills: int, seed: int, tasks: int = 48, rounds: int = 2, tell: Tell) -> Json:
+def run_lane(
+    folder: Path,
+    *,
+    kills: int,
+    seed: int,
+    tasks: int = 48,
+    rounds: int = 2,
+    mean_pause_s: float = MEAN_PAUSE_S,
+    tell: Tell,
+) -> Json:
     """Harm runs until `kills` faults have found their victims and the last run has ended.
 
     Args:
@@ -86,6 +96,7 @@ def run_lane(folder: Path, *, kills: int, seed: int, tasks: int = 48, rounds: in
         seed: Of the faults: which, when, whom.
         tasks: Of each round; each is sampled four times.
         rounds: Of each run.
+        mean_pause_s: Seconds between two faults, on average.
         tell: Takes a line of progress.
 
     Returns:
@@ -106,7 +117,7 @@ def run_lane(folder: Path, *, kills: int, seed: int, tasks: int = 48, rounds: in
         raise EvaluationError(f"the run without any fault ended with {code}: {output}")
     wanted = pairs_of_run(folder / "unharmed")
     tell(f"unharmed run: {time.monotonic() - started:.0f} s")
-    harm, counts, runs = Harm(kills, random.Random(seed)), Counter(), 0
+    harm, counts, runs = Harm(kills, random.Random(seed), mean_pause_s), Counter(), 0
     while not harm.done:
         run = folder / f"run-{runs:03d}"
         counts["starts"] += _run_to_its_end(settings, run, harm, seen)

@@ -60,12 +60,11 @@ def test_faults_are_drawn_until_enough_found_their_victims(driver, monkeypatch):
 
         return strike
 
-    monkeypatch.setattr("rayplay.chaos.lane.MEAN_PAUSE_S", 1e-9)
     monkeypatch.setattr("rayplay.chaos.lane.DRIVER_LIVES_S", 1e-9)
     monkeypatch.setattr(
         "rayplay.chaos.lane.FAULTS", {kind: (weight, strike_of(kind)) for kind, (weight, _) in FAULTS.items()}
     )
-    harm = Harm(50, random.Random(3))
+    harm = Harm(50, random.Random(3), 1e-9)
     harm.plan()
     while not harm.done:
         harm.strike(driver)
