@@ -158,15 +158,18 @@ def _drive(settings: Sequence[str], run: Path, harm: Harm | None, seen: set[psut
     deadline = time.monotonic() + RUN_DEADLINE_S
     if harm:
         harm.plan()
-    while driver.poll() is None:
-        seen.update(family(driver))
-        if time.monotonic() > deadline:
+    try:
+        while driver.poll() is None:
+            seen.update(family(driver))
+            if time.monotonic() > deadline:
+                raise EvaluationError(f"{run}: the driver did not end within {RUN_DEADLINE_S:g} s; see {printed_to}")
+            if harm:
+                harm.strike(driver)
+            with suppress(psutil.TimeoutExpired):
+                driver.wait(TICK_S)
+    finally:
+        if driver.poll() is None:  # too late, or the lane itself is ended
             driver.kill()
-            raise EvaluationError(f"{run}: the driver did not end within {RUN_DEADLINE_S:g} s; see {printed_to}")
-        if harm:
-            harm.strike(driver)
-        with suppress(psutil.TimeoutExpired):
-            driver.wait(TICK_S)
     return driver.returncode, printed_to.read_text(errors="replace")[-OUTPUT_TAIL:]
 
 
