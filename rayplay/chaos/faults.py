@@ -84,15 +84,15 @@ def _send(process: psutil.Process, number: signal.Signals) -> bool:
     return False
 
 
-# kind -> (how often it is drawn, what it does). A driver takes ten seconds to come back, so it is drawn less often.
+# kind -> (how often it is drawn, what it does). What ends the driver is drawn less often: it takes long to come back.
 FAULTS: dict[str, tuple[float, Strike]] = {
-    "driver": (1.5, kill_driver),
-    "worker": (3.0, kill_one("ray::RolloutWorker")),
-    "frozen_worker": (0.3, freeze_one("ray::RolloutWorker")),
-    "tool_actor": (3.0, kill_one("ray::ToolWorker")),
-    "zygote": (4.0, kill_one("rayplay.sandbox.zygote")),
-    "trainer": (3.0, kill_one("RayTrainWorker")),
-    "disk_full": (1.0, shortage(resource.RLIMIT_FSIZE, lambda driver: 0)),  # every write of the driver fails
-    "few_descriptors": (1.0, shortage(resource.RLIMIT_NOFILE, lambda driver: driver.num_fds() + SPARE_FILES)),
-    "little_memory": (0.5, shortage(resource.RLIMIT_AS, lambda driver: driver.memory_info().vms + SPARE_BYTES)),
+    "zygote": (5.0, kill_one("rayplay.sandbox.zygote")),
+    "tool_actor": (4.0, kill_one("ray::ToolWorker")),
+    "worker": (4.0, kill_one("ray::RolloutWorker")),
+    "trainer": (1.0, kill_one("RayTrainWorker")),
+    "frozen_worker": (0.2, freeze_one("ray::RolloutWorker")),
+    "driver": (0.4, kill_driver),
+    "disk_full": (0.25, shortage(resource.RLIMIT_FSIZE, lambda driver: 0)),  # every write of the driver fails
+    "few_descriptors": (0.25, shortage(resource.RLIMIT_NOFILE, lambda driver: driver.num_fds() + SPARE_FILES)),
+    "little_memory": (0.1, shortage(resource.RLIMIT_AS, lambda driver: driver.memory_info().vms + SPARE_BYTES)),
 }

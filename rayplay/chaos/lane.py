@@ -5,6 +5,7 @@ What is compared: every planned group is sealed exactly once, and the pairs equa
 """
 
 import hashlib
+import math
 import random
 import subprocess
 import sys
@@ -26,8 +27,8 @@ from rayplay.records import Json, Trajectory
 from rayplay.store import RunFolder, Stage, read_lines
 
 MEAN_PAUSE_S = 1.0  # between two faults, unless another is asked for
-DRIVER_LIVES_S = 15.0  # on average, before a fault of its own: some die while they start, some while they train
-PATIENCE_S = 30.0  # for a process of the kind to come up
+DRIVER_LIVES_S = 5.0  # on average, before a fault of its own: some die while they start, some while they train
+PATIENCE_S = 4.0  # for a process of the kind to come up
 RUN_DEADLINE_S = 900.0  # of one driver; one that takes longer hangs
 LEAVE_S = 120.0  # in the end, for what killed drivers had started: Ray's agents notice it only after a while
 STARTS_MAX = 100  # of one run's driver
@@ -45,6 +46,7 @@ class Harm:
     wanted: int
     rng: random.Random
     mean_pause_s: float = MEAN_PAUSE_S
+    until: float = math.inf  # on the monotonic clock: no fault after that
     kinds: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)  # given up, since no such process came in time
     _next: str = ""
@@ -53,8 +55,8 @@ class Harm:
 
     @property
     def done(self) -> bool:
-        """Whether enough was done."""
-        return self.kinds.total() >= self.wanted
+        """Whether enough was done, or for long enough."""
+        return self.kinds.total() >= self.wanted or time.monotonic() > self.until
 
     def plan(self) -> None:
         """Draw the next fault and its time; called when a driver starts and after each fault."""
@@ -86,6 +88,7 @@ def run_lane(
     tasks: int = 48,
     rounds: int = 2,
     mean_pause_s: float = MEAN_PAUSE_S,
+    seconds: float = math.inf,
     tell: Tell,
 ) -> Json:
     """Harm runs until `kills` faults have found their victims and the last run has ended.
@@ -97,6 +100,7 @@ def run_lane(
         tasks: Of each round; each is sampled four times.
         rounds: Of each run.
         mean_pause_s: Seconds between two faults, on average.
+        seconds: No further fault after so long; the run that is going on is still brought to its end.
         tell: Takes a line of progress.
 
     Returns:
@@ -117,7 +121,8 @@ def run_lane(
         raise EvaluationError(f"the run without any fault ended with {code}: {output}")
     wanted = pairs_of_run(folder / "unharmed")
     tell(f"unharmed run: {time.monotonic() - started:.0f} s")
-    harm, counts, runs = Harm(kills, random.Random(seed), mean_pause_s), Counter(), 0
+    harm = Harm(kills, random.Random(seed), mean_pause_s, time.monotonic() + seconds)
+    counts, runs = Counter(), 0
     while not harm.done:
         run = folder / f"run-{runs:03d}"
         counts["starts"] += _run_to_its_end(settings, run, harm, seen)

@@ -123,6 +123,8 @@ def chaos(
     kills: Annotated[int, typer.Option(min=1, help="Faults that must find their victims.")] = 30,
     seed: Annotated[int, typer.Option(help="Of the faults: which, when, whom.")] = 0,
     tasks: Annotated[int, typer.Option(min=4, help="Groups of each round.")] = 48,
+    pause: Annotated[float, typer.Option(min=0.01, help="Seconds between two faults, on average.")] = 1.0,
+    seconds: Annotated[float, typer.Option(min=1, help="No further fault after so long.")] = 3600.0,
     folder: Annotated[Path | None, typer.Option(help="Keep the runs there; default: a temporary folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line last.")] = False,
 ) -> None:
@@ -140,6 +142,8 @@ def chaos(
             kills=kills,
             seed=seed,
             tasks=tasks,
+            mean_pause_s=pause,
+            seconds=seconds,
             tell=lambda line: print_text(line, file=sys.stderr),
         )
     for name, value in {} if as_json else result.items():

@@ -69,7 +69,7 @@ def start(workspace: Path, name: str, recipe: str = "recipe.json", **env: str) -
     )
 
 
-def finish(process: subprocess.Popen, seconds: float = 240) -> tuple[int, str]:
+def finish(process: subprocess.Popen, seconds: float = 400) -> tuple[int, str]:
     try:
         output, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:

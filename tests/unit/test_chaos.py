@@ -3,6 +3,7 @@
 import random
 import resource
 import sys
+import time
 from collections import Counter
 
 import psutil
@@ -71,6 +72,11 @@ def test_faults_are_drawn_until_enough_found_their_victims(driver, monkeypatch):
     assert harm.kinds == struck and harm.kinds.total() == 50 and len(harm.kinds) >= 6
     harm.strike(driver)
     assert harm.kinds.total() == 50
+
+
+def test_no_fault_comes_after_the_time_for_faults():
+    assert Harm(50, random.Random(3), until=time.monotonic() - 1).done
+    assert not Harm(50, random.Random(3), until=time.monotonic() + 60).done
 
 
 def test_what_a_run_lost_or_has_twice_is_counted(tmp_path):
