@@ -136,6 +136,7 @@ def run_lane(
     return {
         "kills": harm.kinds.total(),
         "by_kind": dict(harm.kinds),
+        "without_victim": dict(harm.missed),
         "runs": runs,
         "driver_starts": counts["starts"],
         **{name: counts[name] for name in names},

@@ -49,8 +49,8 @@ def read(row: RawRow, context: Context) -> Usable:
             m.model_copy(update={"loss": False}) if m.role == "assistant" else m for m in builder.messages
         ]
         hear(builder, side_of(value["completion"]))
-        return usable_of(builder, row, context)
-    _need_request(builder)
+    else:
+        _need_request(builder)
     return usable_of(builder, row, context)
 
 
